@@ -1,0 +1,1 @@
+"""Model interpretability for PyTorch."""

@@ -1,0 +1,1 @@
+"""What is explained, where it lands, and how models are evaluated: the part every method shares."""
