@@ -1,1 +1,46 @@
-"""Attribution methods."""
+"""Attribution methods: which inputs, layers and neurons made this prediction."""
+
+from captum._engine.explained import Neuron, Output
+from captum._engine.site import Inputs, Layer
+from captum._engine.target import Targets
+from captum.attr import visualization
+from captum.attr.base import (
+    Attribution,
+    GradientAttribution,
+    InternalAttribution,
+    LayerAttribution,
+    NeuronAttribution,
+    PerturbationAttribution,
+)
+from captum.attr.conductance import InternalInfluence, LayerConductance, NeuronConductance
+from captum.attr.embeddings import (
+    InterpretableEmbeddingBase,
+    TokenReferenceBase,
+    configure_interpretable_embedding_layer,
+    remove_interpretable_embedding_layer,
+)
+from captum.attr.gradient_shap import GradientShap, LayerGradientShap, NeuronGradientShap
+from captum.attr.input_x_gradient import InputXGradient, LayerGradientXActivation
+from captum.attr.integrated_gradients import (
+    IntegratedGradients,
+    LayerIntegratedGradients,
+    NeuronIntegratedGradients,
+)
+from captum.attr.layer_activation import LayerActivation
+from captum.attr.noise_tunnel import NoiseTunnel, NoiseTunnelType
+from captum.attr.saliency import NeuronGradient, Saliency
+from captum.attr.summary import (
+    MSE,
+    ClassSummarizer,
+    CommonStats,
+    Count,
+    Max,
+    Mean,
+    Min,
+    StatValue,
+    StdDev,
+    Sum,
+    Summarizer,
+    SummarizerSingleTensor,
+    Var,
+)
