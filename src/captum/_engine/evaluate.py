@@ -229,14 +229,9 @@ class Engine:
 
     def warn_unused(self, call: Call) -> None:
         """One warning that names what the explained number does not depend on."""
-        names = [self.at.title(call, self.seen or [], i) for i in sorted(self.unused or ())]
-        if isinstance(self.at, Inputs):
-            looked = {source for source, note in self.seen or () if hasattr(note, "columns")}
-            names += [
-                call.form.title(i)
-                for i, x in enumerate(call.inputs)
-                if not (x.is_floating_point() or x.is_complex()) and i not in looked
-            ]
+        if self.unused is None:  # no gradient was asked for
+            return
+        names = self.at.unused(call, self.seen or [], self.unused)
         if names:
             warnings.warn(
                 f"the explained output does not depend on {', '.join(names)}: the scores are "

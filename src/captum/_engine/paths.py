@@ -82,7 +82,11 @@ def velocity(path: Path, alphas: Tensor, start: Tensor, end: Tensor) -> Tensor:
     """dγ/dα at every node, of shape (S, N, *F); a straight path has the same one everywhere."""
     if path is straight:
         return (end - start).unsqueeze(0)
-    alphas = alphas.to(end.device)
-    moved = torch.func.jvp(lambda a: path(a, start, end), (alphas,), (torch.ones_like(alphas),))
-    tangent: Tensor = moved[1]
-    return tangent
+    with torch.enable_grad():
+        alphas = alphas.to(end.device).requires_grad_()
+        curve = path(alphas, start.detach(), end.detach())
+        # A point depends on its own α alone, so Σ v·γ' is linear in v with slope γ'.
+        probe = torch.zeros_like(curve, requires_grad=True)
+        (along,) = torch.autograd.grad(curve, alphas, probe, create_graph=True)
+        (tangent,) = torch.autograd.grad(along.sum(), probe)
+    return tangent.detach()

@@ -6,7 +6,7 @@ Values appear in the order of the forward pass; a module that runs twice appears
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -76,10 +76,14 @@ class Inputs:
                 found[source] = score if earlier is None else earlier + score
         return call.form.arrange(found)
 
-    def title(self, call: Call, seen: Sequence[tuple[int, Any]], i: int) -> str:
-        real = [j for j, x in enumerate(call.inputs) if is_real(x)]
-        lookups = [source for source, note in seen if isinstance(note, Looked)]
-        return call.form.title((real + lookups)[i])
+    def unused(
+        self, call: Call, seen: Sequence[tuple[int, Any]], unused: Collection[int]
+    ) -> list[str]:
+        """The inputs without influence: no gradient arrives, or no lookup uses the ids."""
+        owners = [i for i, x in enumerate(call.inputs) if is_real(x)]
+        owners += [source for source, note in seen if isinstance(note, Looked)]
+        used = {owner for i, owner in enumerate(owners) if i not in unused}
+        return [call.form.title(i) for i in range(len(call.inputs)) if i not in used]
 
 
 @dataclass(frozen=True)
@@ -120,9 +124,14 @@ class Layer:
         results = [each[0] if len(each) == 1 else each for each in per_module]
         return results if self.several else results[0]
 
-    def title(self, call: Call, seen: Sequence[tuple[int, Any]], i: int) -> str:
+    def unused(
+        self, call: Call, seen: Sequence[tuple[int, Any]], unused: Collection[int]
+    ) -> list[str]:
+        """The layers without influence. Of one that runs or returns several times, a part may."""
         owners = [source for source, form in seen for _ in scored(form)]
-        return f"the {self.side} of layer {type(self.modules[owners[i]]).__name__}"
+        used = {owner for i, owner in enumerate(owners) if i not in unused}
+        idle = [m for i, m in enumerate(self.modules) if i not in used]
+        return [f"the {self.side} of layer {_short(m)}" for m in idle]
 
     def missing(self, seen: Sequence[tuple[int, Any]]) -> str | None:
         """The module that did not run, or has nothing to score."""

@@ -13,11 +13,20 @@ from captum.attr.base import (
     PerturbationAttribution,
 )
 from captum.attr.conductance import InternalInfluence, LayerConductance, NeuronConductance
+from captum.attr.dataloader import DataLoaderAttribution
 from captum.attr.embeddings import (
     InterpretableEmbeddingBase,
     TokenReferenceBase,
     configure_interpretable_embedding_layer,
     remove_interpretable_embedding_layer,
+)
+from captum.attr.feature_ablation import FeatureAblation
+from captum.attr.grad_cam import (
+    LayerCam,
+    LayerGradCam,
+    LayerGradCamPlusPlus,
+    LayerHiResCam,
+    LayerScoreCam,
 )
 from captum.attr.gradient_shap import GradientShap, LayerGradientShap, NeuronGradientShap
 from captum.attr.input_x_gradient import InputXGradient, LayerGradientXActivation

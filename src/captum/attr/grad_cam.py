@@ -28,7 +28,8 @@ _TOKENS = (nn.LayerNorm, nn.MultiheadAttention, nn.Linear)
 
 def grad_cam_weights(activation: Tensor, gradient: Tensor) -> Tensor:
     """The mean of G over all positions, one weight per channel."""
-    return gradient.flatten(2).mean(2).view(*gradient.shape[:2], *[1] * (gradient.ndim - 2))
+    positions = tuple(range(2, gradient.ndim))
+    return gradient.mean(positions, keepdim=True) if positions else gradient
 
 
 def hires_cam_weights(activation: Tensor, gradient: Tensor) -> Tensor:
@@ -259,12 +260,8 @@ def _rise(engine: Engine, call: Call, activation: Tensor) -> Tensor:
     for part in engine.copies(call, channels):
         masks = _resized(unit[:, part], image)
         points = (image * masks.transpose(0, 1).unsqueeze(2)).flatten(0, 1)
-        scores.append(
-            engine.by_copy(
-                engine.evaluate(call, part.stop - part.start, inputs=(points,)),
-                part.stop - part.start,
-            )
-        )
+        k = part.stop - part.start
+        scores.append(engine.by_copy(engine.evaluate(call, k, inputs=(points,)), k))
     return (torch.cat(scores, engine.lead) - blank.unsqueeze(engine.lead)).transpose(-1, -2)
 
 

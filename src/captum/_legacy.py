@@ -1,0 +1,83 @@
+"""The deep module paths of the published package, for code that imports from them.
+
+One table: old path -> where its names live now. A path resolves to a module that hands out the
+names of its new homes; nothing is imported before it is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+_ATTR = "captum.attr."
+_CORE = "captum.attr._core."
+
+HOMES: dict[str, tuple[str, ...]] = {
+    "captum._utils": (),
+    "captum.attr._core": (),
+    "captum.attr._core.layer": (),
+    "captum.attr._core.neuron": (),
+    "captum.attr._models": (),
+    "captum.attr._utils": (),
+    "captum.attr._models.base": (_ATTR + "embeddings",),
+    "captum.attr._utils.attribution": (_ATTR + "base",),
+    "captum.attr._utils.class_summarizer": (_ATTR + "summary",),
+    "captum.attr._utils.input_layer_wrapper": (_ATTR + "input_layer_wrapper",),
+    "captum.attr._utils.stat": (_ATTR + "summary",),
+    "captum.attr._utils.summarizer": (_ATTR + "summary",),
+    "captum.attr._utils.visualization": (_ATTR + "visualization",),
+    _CORE + "dataloader_attr": (_ATTR + "dataloader",),
+    _CORE + "feature_ablation": (_ATTR + "feature_ablation",),
+    _CORE + "gradient_shap": (_ATTR + "gradient_shap",),
+    _CORE + "input_x_gradient": (_ATTR + "input_x_gradient",),
+    _CORE + "integrated_gradients": (_ATTR + "integrated_gradients",),
+    _CORE + "noise_tunnel": (_ATTR + "noise_tunnel",),
+    _CORE + "saliency": (_ATTR + "saliency",),
+    _CORE + "layer.grad_cam": (_ATTR + "grad_cam",),
+    _CORE + "layer.internal_influence": (_ATTR + "conductance",),
+    _CORE + "layer.layer_activation": (_ATTR + "layer_activation",),
+    _CORE + "layer.layer_conductance": (_ATTR + "conductance",),
+    _CORE + "layer.layer_gradient_shap": (_ATTR + "gradient_shap",),
+    _CORE + "layer.layer_gradient_x_activation": (_ATTR + "input_x_gradient",),
+    _CORE + "layer.layer_integrated_gradients": (_ATTR + "integrated_gradients",),
+    _CORE + "neuron.neuron_conductance": (_ATTR + "conductance",),
+    _CORE + "neuron.neuron_gradient": (_ATTR + "saliency",),
+    _CORE + "neuron.neuron_gradient_shap": (_ATTR + "gradient_shap",),
+    _CORE + "neuron.neuron_integrated_gradients": (_ATTR + "integrated_gradients",),
+}
+
+
+class _Old(MetaPathFinder, Loader):
+    """Finds the old paths, and nothing else."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname not in HOMES:
+            return None
+        is_package = any(name.startswith(fullname + ".") for name in HOMES)
+        return ModuleSpec(fullname, self, is_package=is_package)
+
+    def exec_module(self, module: ModuleType) -> None:
+        homes = HOMES[module.__name__]
+
+        def look_up(name: str) -> Any:
+            for home in homes:
+                new = importlib.import_module(home)
+                if hasattr(new, name):
+                    return getattr(new, name)
+            raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
+
+        module.__doc__ = "Moved to " + ", ".join(homes) if homes else None
+        module.__dict__["__getattr__"] = look_up
+
+
+def install() -> None:
+    """Make the old paths importable."""
+    if not any(isinstance(finder, _Old) for finder in sys.meta_path):
+        sys.meta_path.append(_Old())
