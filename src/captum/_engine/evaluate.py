@@ -362,7 +362,7 @@ class Engine:
                 ]
                 break
             except NotPerRow:
-                self.whole, self.seen = True, None
+                self.whole, self.seen = True, None  # once more, copy by copy
             except RuntimeError as error:
                 if not out_of_memory(error) or self.limit is None or not self.limit.halve():
                     raise
@@ -382,9 +382,11 @@ class Engine:
         device = call.inputs[0].device
         with limit.measuring(part.rows, device) if self._learning else nullcontext():
             result = one(part)
-        alone = self._keep_whole(call) or (every and copies == 1)
-        if not alone and any(x.shape[:1] != (part.rows,) for group in result for x in group):
-            raise NotPerRow
+        if any(x.shape[:1] != (part.rows,) for group in result for x in group):
+            alone = self._keep_whole(call) or (every and copies == 1)
+            self.whole = True
+            if not alone:
+                raise NotPerRow
         self.progress.add(part.rows)
         return result
 

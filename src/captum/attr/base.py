@@ -147,7 +147,7 @@ class GradientAttribution(Attribution):
         start = end.moved(baselines(end, start_point))
         engine = Engine(self.forward_func)
         change = engine.evaluate(end) - engine.evaluate(start)
-        return totals(scored(attributions)).to(change.device) - change
+        return missing(scored(attributions), change)
 
 
 class PerturbationAttribution(Attribution):
@@ -214,10 +214,17 @@ def _side(is_input: bool) -> Side:
     return "input" if is_input else "output"
 
 
-def totals(items: Sequence[Tensor], lead: int = 0) -> Tensor:
-    """Every example's total over all features of all tensors, shape (N,); several targets lead."""
+def missing(items: Sequence[Tensor], change: Tensor, lead: int = 0) -> Tensor:
+    """Σ scores - change for every example, (N,); several targets lead.
+
+    Where scores do not lie example by example (a recurrent state, the nodes of a graph), the batch
+    has one total, (1,).
+    """
     rows = [x.flatten(lead + 1).sum(-1) if x.ndim > lead + 1 else x for x in items]
-    return torch.stack(rows).sum(0)
+    if any(row.shape != change.shape for row in rows):
+        rows = [row.sum(-1, keepdim=True) for row in rows]
+        change = change.sum(-1, keepdim=True)
+    return torch.stack([row.to(change.device) for row in rows]).sum(0) - change
 
 
 def compute_gradients(

@@ -25,7 +25,7 @@ from captum.attr.base import (
     Layers,
     NeuronAttribution,
     Scores,
-    totals,
+    missing,
 )
 
 
@@ -212,7 +212,7 @@ class LayerConductance(_LayerSweep):
             if not return_convergence_delta:
                 return scores
             change = engine.evaluate(call) - engine.evaluate(call, inputs=sweep.start)
-            return scores, totals(items, engine.lead) - change
+            return scores, missing(items, change, engine.lead)
 
 
 class InternalInfluence(_LayerSweep):

@@ -26,7 +26,7 @@ from captum.attr.base import (
     Layers,
     NeuronAttribution,
     Scores,
-    totals,
+    missing,
 )
 
 
@@ -104,7 +104,7 @@ def _sampled(
         change = engine.evaluate(call, samples, **{where: end}) - engine.evaluate(
             call, samples, **{where: start}
         )
-        gap = totals(shares, engine.lead) - change
+        gap = missing(shares, change, engine.lead)
     return (shares if how.multiply else grads), gap
 
 

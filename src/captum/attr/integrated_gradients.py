@@ -26,7 +26,7 @@ from captum.attr.base import (
     Layers,
     NeuronAttribution,
     Scores,
-    totals,
+    missing,
 )
 
 Steps = int | Literal["auto"]
@@ -97,7 +97,7 @@ def _integrated(
         ]
     share = _mean(shares)
     items = share if how.multiply else _mean(slopes)
-    delta = totals(share, engine.lead) - change
+    delta = missing(share, change, engine.lead)
     return Integrated(tuple(i.to(v.dtype) for i, v in zip(items, end, strict=True)), delta, steps)
 
 
