@@ -5,3 +5,5 @@ from captum import _legacy, attr
 __version__ = "1.0.0.dev0"
 
 _legacy.install()
+
+__all__ = ["__version__", "attr"]

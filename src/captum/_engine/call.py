@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isnan
 from typing import Any
 
 import torch
@@ -41,6 +42,9 @@ class Form:
     def title(self, i: int) -> str:
         """The user's name of the i-th tensor, for messages."""
         return "inputs" if self.kind == "tensor" else f"inputs[{self.names[self.filled[i]]!r}]"
+
+
+_ALONE = Form("tensor", (0,), (0,))
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,7 @@ def make_call(
 
 def _read_inputs(model: Callable[..., Any], inputs: Any) -> tuple[Form, Tensors]:
     if isinstance(inputs, Tensor):
-        return Form("tensor", (0,), (0,)), (inputs,)
+        return _ALONE, (inputs,)
     if isinstance(inputs, Mapping):
         names, values = tuple(inputs), tuple(inputs.values())
         kind = "keywords" if _takes_keywords(model, names) else "dict"
@@ -173,7 +177,7 @@ def _check_input(x: Tensor, title: str) -> None:
             "a tensor of shape (N, *F), for one example x[None]",
         )
     # A sum is one cheap pass; only a NaN in it (also from inf - inf) asks for the exact answer.
-    if x.is_floating_point() and bool(x.detach().sum().isnan()) and bool(x.isnan().any()):
+    if x.is_floating_point() and isnan(x.detach().sum().item()) and bool(x.isnan().any()):
         where = tuple(x.isnan().nonzero()[0].tolist())
         raise wrong(
             ValueError,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +66,9 @@ class Engine:
         self._learning = False  # this pass is measured, to size the next ones
         self.lead = 0  # 1 where gradients have a leading dimension for several targets
         self._recurrent: bool | None = None
+        # Models may work in place on a value that they get. A layer's is therefore copied; for
+        # the inputs autograd refuses before anything is changed, and then they are copied too.
+        self._copy = isinstance(self.at, Layer)
 
     # ------------------------------------------------------------------ the three questions
 
@@ -148,12 +151,12 @@ class Engine:
                 torch.set_grad_enabled(True)
                 keep = value.requires_grad and (self.create_graph or (leaves and follow))
                 leaves.append(value if keep else value.detach().requires_grad_())
-                return leaves[-1].clone()  # what follows may work in place
+                return leaves[-1].clone() if self._copy else leaves[-1]
 
-            with torch.inference_mode(False), torch.set_grad_enabled(self._graph_from_start):
+            with _autograd(self._graph_from_start):
                 run = self._forward(part.call(inputs), _place(part, values, leaf))
-                with torch.enable_grad():
-                    grads = self._backward(run.numbers, tuple(leaves))
+                torch.set_grad_enabled(True)
+                grads = self._backward(run.numbers, tuple(leaves))
             found = tuple(leaves) if self.create_graph else tuple(x.detach() for x in leaves)
             return [found, *grads]
 
@@ -206,11 +209,21 @@ class Engine:
         summed = torch.matmul(weights.to(flat.device, flat.dtype), flat)
         return summed.reshape(*lead, -1, *rows.shape[self.lead + 1 :])
 
+    def expect(self, call: Call, points: int, reads: int = 0, evaluations: int = 0) -> None:
+        """Tell the progress bar how many model rows there will be, per example.
+
+        `points` are gradients or evaluations at points, `reads` of the site cost a pass where the
+        site is not simply the inputs.
+        """
+        passes = points + evaluations + (0 if self._plain(call) else reads)
+        self.progress.expect(call.rows * passes)
+
     def copies(self, call: Call, total: int) -> Iterator[slice]:
         """Slices of `total` points per example, each a pass or so; sizes follow what is learnt."""
         start = 0
         while start < total:
-            fit = 1 if self._keep_whole(call) else max(1, self._limit(call).rows // call.rows)
+            whole = self.whole or not call.aligned
+            fit = 1 if whole else max(1, self._limit(call).rows // call.rows)
             stop = min(total, start + fit)
             yield slice(start, stop)
             start = stop
@@ -257,6 +270,12 @@ class Engine:
         numbers: bool = True,
         through: Neuron | None = None,
     ) -> Pass:
+        if through is None and isinstance(self.of, Output) and self._plain(call):
+            values = edit(call.inputs)  # nothing is hooked: the model is simply called
+            args, kwargs = call.bind(values)
+            with self._cudnn(call):
+                output = self.model(*args, **kwargs)
+            return Pass(values, [target.select(output) for target in call.targets])
         found: list[Tensor] = []
 
         def record(live: Tensors) -> Tensors:
@@ -311,32 +330,30 @@ class Engine:
 
     def _backward(self, numbers: list[Tensor], leaves: Tensors) -> list[Tensors]:
         """Gradients of each target's numbers; zeros where nothing depends on a value."""
-        if not any(n.requires_grad for n in numbers):
+        results: list[Tensors] = []
+        unused = set(range(len(leaves)))
+        for i, number in enumerate(numbers):
+            found: tuple[Tensor | None, ...] = (None,) * len(leaves)
+            if number.requires_grad:
+                keep = self.create_graph or i + 1 < len(numbers)
+                found = torch.autograd.grad(
+                    # One number is its own sum, and one node less to go back through.
+                    number if number.numel() == 1 else number.sum(),
+                    leaves,
+                    retain_graph=keep,
+                    create_graph=self.create_graph,
+                    **{"allow_unused": True, **self.grad_kwargs},
+                )
+            unused -= {j for j, g in enumerate(found) if g is not None}
+            pairs = zip(leaves, found, strict=True)
+            results.append(tuple(torch.zeros_like(x) if g is None else g for x, g in pairs))
+        if len(unused) == len(leaves):
             raise wrong(
                 ValueError,
                 "an explained output that depends on the site through differentiable operations",
                 "an output without a gradient",
                 "a model without argmax, detach or no_grad between the inputs and the output",
             )
-        results, unused = [], set(range(len(leaves)))
-        for i, number in enumerate(numbers):
-            if not number.requires_grad:  # a target that is constant beside others that are not
-                results.append(tuple(map(torch.zeros_like, leaves)))
-                continue
-            grads = torch.autograd.grad(
-                number,
-                leaves,
-                torch.ones_like(number),
-                **{
-                    "retain_graph": self.create_graph or i + 1 < len(numbers),
-                    "create_graph": self.create_graph,
-                    "allow_unused": True,
-                    **self.grad_kwargs,
-                },
-            )
-            unused -= {j for j, g in enumerate(grads) if g is not None}
-            pairs = zip(leaves, grads, strict=True)
-            results.append(tuple(torch.zeros_like(x) if g is None else g for x, g in pairs))
         self.unused = unused if self.unused is None else self.unused & unused
         return results
 
@@ -355,16 +372,17 @@ class Engine:
     ) -> list[Tensors]:
         """Run `one` on every part, and put the parts' rows together again."""
         while True:
-            limit = None if self._keep_whole(call) else self._limit(call)
+            self.whole = self.whole or not call.aligned or mixes_rows(self.model)
+            limit = None if self.whole else self._limit(call)
             try:
-                parts = [
-                    self._checked(part, one, call, copies) for part in split(call, copies, limit)
-                ]
+                parts = [self._checked(p, one, call, copies) for p in split(call, copies, limit)]
                 break
             except NotPerRow:
-                self.whole, self.seen = True, None  # once more, copy by copy
+                self.seen = None  # once more, copy by copy
             except RuntimeError as error:
-                if not out_of_memory(error) or self.limit is None or not self.limit.halve():
+                if not self._copy and "leaf Variable that requires grad" in str(error):
+                    self._copy = True
+                elif limit is None or not out_of_memory(error) or not limit.halve():
                     raise
         if len(parts) == 1:
             return parts[0]
@@ -376,27 +394,37 @@ class Engine:
     def _checked(
         self, part: Part, one: Callable[[Part], list[Tensors]], call: Call, copies: int
     ) -> list[Tensors]:
-        limit = self._limit(call)
-        every = part.rows == call.rows * copies
-        self._learning = not (limit.measured or self._keep_whole(call) or every)
-        device = call.inputs[0].device
-        with limit.measuring(part.rows, device) if self._learning else nullcontext():
+        """One pass: measured where sizes are still to be learnt, and looked at for its rows."""
+        rows, every = part.rows, call.rows * copies
+        self._learning = rows < every and not (self._limit(call).measured or self.whole)
+        if self._learning:
+            with self._limit(call).measuring(rows, call.inputs[0].device):
+                result = one(part)
+        else:
             result = one(part)
-        if any(x.shape[:1] != (part.rows,) for group in result for x in group):
-            alone = self._keep_whole(call) or (every and copies == 1)
+        if not self.whole and not all(
+            x.shape[0] == rows if x.ndim else False for g in result for x in g
+        ):
             self.whole = True
-            if not alone:
+            if copies > 1 or rows < every:
                 raise NotPerRow
-        self.progress.add(part.rows)
+        self.progress.add(rows)
         return result
-
-    def _keep_whole(self, call: Call) -> bool:
-        return self.whole or not call.aligned or mixes_rows(self.model)
 
     def _limit(self, call: Call) -> RowLimit:
         if self.limit is None:
             self.limit = RowLimit.first(call.inputs)
         return self.limit
+
+
+def _autograd(enabled: bool) -> AbstractContextManager[Any]:
+    """Autograd, also for a caller in inference mode; the caller's modes come back afterwards."""
+    if not torch.is_inference_mode_enabled():
+        return torch.set_grad_enabled(enabled)
+    stack = ExitStack()
+    stack.enter_context(torch.inference_mode(False))
+    stack.enter_context(torch.set_grad_enabled(enabled))
+    return stack
 
 
 def _place(

@@ -69,14 +69,21 @@ class Target:
         return self._indexed(tensor, self.index)
 
     def _indexed(self, output: Tensor, index: tuple[int | slice, ...]) -> Tensor:
-        self._check_depth(output, len(index), index)
-        for size, i in zip(output.shape[1:], index, strict=False):
-            if isinstance(i, int) and not -size <= i < size:
+        shape = output.shape[1:]
+        if len(shape) < len(index):
+            self._check_depth(output, len(index), index)
+        sliced = False
+        for size, i in zip(shape, index, strict=False):
+            if isinstance(i, slice):
+                sliced = True
+            elif not -size <= i < size:
                 raise self._out_of_range(output, index)
         behind = (slice(None), *index)
         picked = output[behind]
-        if any(isinstance(i, slice) for i in index):
+        if sliced:
             return picked.flatten(1).sum(1)
+        if picked.ndim == 1:
+            return picked
         return self._per_example(picked, f"{self.word}={index if len(index) > 1 else index[0]}")
 
     def _per_row(self, output: Tensor, rows: Tensor) -> Tensor:
@@ -144,6 +151,8 @@ class Target:
 
 def as_tensor(output: Any) -> Tensor:
     """A model's output as a tensor: itself, its logits, its first tensor, or a plain number."""
+    if isinstance(output, Tensor):
+        return output
     tensor = first_tensor(output)
     if tensor is None:
         if isinstance(output, int | float | np.ndarray | np.generic):

@@ -206,7 +206,7 @@ class LayerConductance(_LayerSweep):
             progress=progress,
         ) as (engine, call):
             sweep = sweep_of(call, baselines, n_steps, method)
-            progress.expect(call.rows * (n_steps + 1))
+            engine.expect(call, n_steps + 1, evaluations=2 * return_convergence_delta)
             items = layer_conductance(engine, call, sweep)
             scores = engine.arrange(call, items)
             if not return_convergence_delta:
@@ -278,7 +278,7 @@ class InternalInfluence(_LayerSweep):
             progress=progress,
         ) as (engine, call):
             sweep = sweep_of(call, baselines, n_steps, method)
-            progress.expect(call.rows * n_steps)
+            engine.expect(call, n_steps)
             return engine.arrange(call, internal_influence(engine, call, sweep))
 
 
@@ -361,6 +361,6 @@ class NeuronConductance(NeuronAttribution, GradientAttribution):
             progress=progress,
         ) as (engine, call):
             sweep = sweep_of(call, baselines, n_steps, method)
-            progress.expect(call.rows * n_steps)
+            engine.expect(call, n_steps)
             items = neuron_conductance(engine, call, sweep, neuron, self._multiply_by_inputs)
             return engine.arrange(call, items)

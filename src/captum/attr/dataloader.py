@@ -25,8 +25,8 @@ class InputRole(IntEnum):
     """What an element of a batch is for."""
 
     need_attr = 0  # goes to the model and is scored
-    no_forward = 1  # stays away from the model: a label
-    need_forward = 2  # goes to the model, unscored
+    need_forward = 1  # goes to the model, unscored
+    no_forward = 2  # stays away from the model: a label
 
 
 def _concatenated(done: Any, output: Any, batch: tuple[Any, ...]) -> Any:
@@ -127,8 +127,8 @@ class DataLoaderAttribution(Attribution):
         Args:
             dataloader: batches: a tensor, or a tuple of which `input_roles` says what is what;
                 any iterable that can be read several times, in the same order.
-            input_roles: per element of a batch 0 (scored), 1 (not for the model) or 2 (for the
-                model, not scored); all are scored by default.
+            input_roles: per element of a batch 0 (scored), 1 (for the model, not scored) or 2
+                (not for the model); all are scored by default.
             baselines: a number or a tensor (1, *F) per scored element; zeros by default.
             feature_mask: integers (1, *F) per scored element; every entry by default.
             reduce: reduce(done, output, batch) -> done, from None on; concatenates by default.
@@ -140,9 +140,10 @@ class DataLoaderAttribution(Attribution):
         Raises:
             ValueError: an empty data set, or roles, baselines and masks that do not fit a batch.
         """
-        first = next(batches(dataloader), None)
-        if first is None:
+        batch = next(iter(dataloader), None)
+        if batch is None:
             raise wrong(ValueError, "at least one batch", "an empty data loader", "a filled one")
+        first = as_tuple(batch)
         roles = roles_of(input_roles, first)
         scored = tuple(x for x, r in zip(first, roles, strict=True) if r == InputRole.need_attr)
         features = make_features(scored, _masks(feature_mask, scored))
@@ -163,7 +164,7 @@ class DataLoaderAttribution(Attribution):
             return scores
         shaped = features.spread(scores.unsqueeze(-1))
         shaped = tuple(s.squeeze(1) for s in shaped)
-        return shaped[0] if len(first) == 1 else shaped
+        return shaped[0] if isinstance(batch, Tensor) else shaped
 
     def _scores(self, corpus: Callable[[Tensor], Tensor], present: Tensor, rows: int) -> Tensor:
         """The wrapped method's scores of every metric, (M, G)."""
@@ -193,8 +194,11 @@ class _Remembering:
 
 def batches(loader: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
     """Every batch as a tuple."""
-    for batch in loader:
-        yield tuple(batch) if isinstance(batch, tuple | list) else (batch,)
+    yield from map(as_tuple, loader)
+
+
+def as_tuple(batch: Any) -> tuple[Any, ...]:
+    return tuple(batch) if isinstance(batch, tuple | list) else (batch,)
 
 
 def roles_of(given: tuple[int, ...] | None, batch: tuple[Any, ...]) -> tuple[int, ...]:

@@ -87,7 +87,7 @@ class FeatureAblation(PerturbationAttribution):
             values = call.inputs if at_inputs else engine.read(call)
             base = start if at_inputs else engine.read(call, inputs=start)
             features = make_features(values, _masks(call, feature_mask, at_inputs))
-            progress.expect(call.rows * (features.count + 1))
+            engine.expect(call, features.count + 1, reads=0 if at_inputs else 2)
             per_pass = RowLimit.of(perturbations_per_eval, "perturbations_per_eval")
             if per_pass is not None:
                 engine.limit = RowLimit(per_pass.rows * call.rows, fixed=True, measured=True)

@@ -163,7 +163,7 @@ class _Sampling(GradientAttribution):
         with self._open(
             *given, at=at, of=of, rows=rows, create_graph=create_graph, progress=progress
         ) as (engine, call):
-            progress.expect(call.rows * how.samples)
+            engine.expect(call, how.samples, 2 * how.samples, 2 * how.samples * delta)
             found = gradient_shap(engine, call, distribution(call, baselines, given[0]), how, delta)
             like = call.inputs[0].dtype
             mean = tuple(torch.as_tensor(m.mean).to(like) for m in found.moments)

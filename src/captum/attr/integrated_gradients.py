@@ -189,7 +189,8 @@ class _Integrating(GradientAttribution):
         ) as (engine, call):
             starts = start_points(call, baselines)
             if how.steps != "auto":
-                progress.expect(call.rows * how.steps * len(starts))
+                k = len(starts)
+                engine.expect(call, how.steps * k, k + 1, (k + 1) * delta)
             found = integrated_gradients(engine, call, starts, how, delta)
             self.steps_taken = found.steps
             items = engine.arrange(call, found.items)
