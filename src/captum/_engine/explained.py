@@ -75,7 +75,7 @@ class Neuron:
         if not -len(values) <= self.call < len(values):
             raise wrong(
                 ValueError,
-                f"a neuron's layer that runs at least {abs(self.call)} times",
+                f"a neuron's layer that runs at least {max(self.call + 1, -self.call)} times",
                 f"{len(values)} runs of {type(self.layer.modules[0]).__name__}",
                 "Neuron(layer, selector) of a layer that the forward pass uses",
             )

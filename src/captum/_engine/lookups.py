@@ -136,8 +136,11 @@ class Lookups(TorchFunctionMode):
                 f"{describe(ids)} with offsets",
                 "ids of shape (N, T), or LayerIntegratedGradients(model, model.embedding_bag)",
             )
-        rows = self._visited(origin, F.embedding(ids, weight))
-        return _bagged(rows, ids, kwargs)
+        rows = F.embedding(ids, weight)
+        padding = kwargs.get("padding_idx")
+        if padding is not None:  # padding adds nothing: its row is zero before it is seen
+            rows = rows.masked_fill((ids == padding)[..., None], 0)
+        return _bagged(self._visited(origin, rows), ids, kwargs)
 
     def _visited(self, origin: Origin, rows: Tensor) -> Tensor:
         width = self.width[origin.source]
@@ -194,12 +197,9 @@ def _is_ids(value: Any) -> bool:
 def _bagged(rows: Tensor, ids: Tensor, options: Mapping[str, Any]) -> Tensor:
     """What an embedding bag makes of its rows (N, T, D): their sum, mean or maximum."""
     padding, weights = options.get("padding_idx"), options.get("per_sample_weights")
-    keep = torch.ones_like(ids, dtype=rows.dtype)
-    if padding is not None:
-        keep = (ids != padding).to(rows.dtype)
+    keep = torch.ones_like(ids) if padding is None else (ids != padding).long()
     mode = options.get("mode", "mean")
     if mode == "max":
         return rows.masked_fill(keep[..., None] == 0, float("-inf")).amax(1)
-    scale = keep if weights is None else keep * weights
-    total = (rows * scale[..., None]).sum(1)
+    total = rows.sum(1) if weights is None else (rows * weights[..., None]).sum(1)
     return total if mode == "sum" else total / keep.sum(1, keepdim=True).clamp(min=1)

@@ -72,21 +72,26 @@ def straight(alphas: Tensor, start: Tensor, end: Tensor) -> Tensor:
 
 
 def points(path: Path, alphas: Tensor, start: Tensors, end: Tensors) -> Tensors:
-    """The points of every tensor's path, as rows for the model."""
+    """The points of every tensor's path, as rows for the model and in the dtype it takes."""
     return tuple(
-        path(alphas.to(b.device), a, b).flatten(0, 1) for a, b in zip(start, end, strict=True)
+        path(alphas.to(b.device), a, b).flatten(0, 1).to(b.dtype)
+        for a, b in zip(start, end, strict=True)
     )
 
 
-def velocity(path: Path, alphas: Tensor, start: Tensor, end: Tensor) -> Tensor:
+def velocity(
+    path: Path, alphas: Tensor, start: Tensor, end: Tensor, create_graph: bool = False
+) -> Tensor:
     """dγ/dα at every node, of shape (S, N, *F); a straight path has the same one everywhere."""
     if path is straight:
         return (end - start).unsqueeze(0)
+    if not create_graph:
+        start, end = start.detach(), end.detach()
     with torch.enable_grad():
         alphas = alphas.to(end.device).requires_grad_()
-        curve = path(alphas, start.detach(), end.detach())
+        curve = path(alphas, start, end)
         # A point depends on its own α alone, so Σ v·γ' is linear in v with slope γ'.
         probe = torch.zeros_like(curve, requires_grad=True)
         (along,) = torch.autograd.grad(curve, alphas, probe, create_graph=True)
-        (tangent,) = torch.autograd.grad(along.sum(), probe)
-    return tangent.detach()
+        (tangent,) = torch.autograd.grad(along.sum(), probe, create_graph=create_graph)
+    return tangent if create_graph else tangent.detach()

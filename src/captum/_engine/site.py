@@ -74,7 +74,12 @@ class Inputs:
                 score = place(next(rest), note.columns, ids, lead)
                 earlier = found[source]
                 found[source] = score if earlier is None else earlier + score
-        return call.form.arrange(found)
+        kind = items[0].dtype
+        scores = [
+            torch.zeros(x.shape, dtype=kind, device=x.device) if score is None else score
+            for x, score in zip(call.inputs, found, strict=True)
+        ]
+        return call.form.arrange(scores)
 
     def unused(
         self, call: Call, seen: Sequence[tuple[int, Any]], unused: Collection[int]
@@ -100,10 +105,13 @@ class Layer:
     means its output.
     """
 
-    def __init__(self, layer: nn.Module | Sequence[nn.Module], side: Side = "output") -> None:
-        self.several = not isinstance(layer, nn.Module)
-        modules = tuple(layer) if isinstance(layer, Sequence) else (layer,)
-        self.modules = tuple(map(_eager, modules))
+    def __init__(
+        self, layer: nn.Module | list[nn.Module] | tuple[nn.Module, ...], side: Side = "output"
+    ) -> None:
+        self.several = isinstance(layer, list | tuple | nn.ModuleList)
+        if isinstance(layer, nn.Module) and not isinstance(layer, nn.ModuleList):
+            layer = [layer]
+        self.modules = tuple(map(_eager, layer))
         if side not in ("output", "input"):
             raise wrong(ValueError, "side 'output' or 'input'", repr(side), "Layer(m, 'input')")
         self.side = side

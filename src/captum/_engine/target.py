@@ -139,6 +139,8 @@ class Target:
 
     def _out_of_range(self, output: Tensor, index: object) -> IndexError:
         sizes = tuple(output.shape[1:])
+        if isinstance(index, tuple) and len(index) == 1:
+            (index,) = index
         return wrong(
             IndexError,
             f"a {self.word} within the outputs, {sizes} per example",

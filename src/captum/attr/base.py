@@ -23,7 +23,7 @@ from captum._engine.site import Inputs, Layer, Side, Site, make_site
 # Scores in the user's own shape: a tensor, a tuple or a dict as the inputs came, or as the layer's
 # value is made; a list for several layers, calls or targets.
 Scores = Any
-Layers = nn.Module | Sequence[nn.Module]
+Layers = nn.Module | list[nn.Module] | tuple[nn.Module, ...]
 
 
 class Attribution:
@@ -98,7 +98,6 @@ class Attribution:
         progress: Progress | None = None,
     ) -> Iterator[tuple[Engine, Call]]:
         """An engine and a checked call for one `attribute()`; nothing of it outlives the block."""
-        call = make_call(self.forward_func, inputs, target, args, kwargs)
         engine = Engine(
             self.forward_func,
             at or self._at,
@@ -108,7 +107,9 @@ class Attribution:
             grad_kwargs=grad_kwargs,
             progress=progress,
         )
-        with engine.progress, torch.set_grad_enabled(create_graph):
+        # Under a caller's inference_mode not even a copy of the inputs could take part in autograd.
+        with torch.inference_mode(False), engine.progress, torch.set_grad_enabled(create_graph):
+            call = make_call(self.forward_func, inputs, target, args, kwargs)
             yield engine, call
         engine.warn_unused(call)
 

@@ -111,7 +111,8 @@ def _integral(
         a, k = alphas[part], part.stop - part.start
         _, grads = engine.gradients(call, k, values=points(how.path, a, start, end))
         if how.path is not straight:
-            speeds = [velocity(how.path, a, *ends) for ends in zip(start, end, strict=True)]
+            ends = zip(start, end, strict=True)
+            speeds = [velocity(how.path, a, *pair, engine.create_graph) for pair in ends]
             grads = tuple(g * s.flatten(0, 1) for g, s in zip(grads, speeds, strict=True))
         for i, grad in enumerate(grads):
             more = engine.weighted(grad, weights[part])
