@@ -247,8 +247,9 @@ class Engine:
         names = self.at.unused(call, self.seen or [], self.unused)
         if names:
             warnings.warn(
-                f"the explained output does not depend on {', '.join(names)}: the scores are "
-                "zeros. Pass it in additional_forward_args to leave it out.",
+                f"the explained output does not depend on {', '.join(names)}, or not through a "
+                "gradient: the scores are zeros. To leave it out, pass it in "
+                "additional_forward_args or forward_kwargs.",
                 UserWarning,
                 stacklevel=5,
             )
