@@ -10,31 +10,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from captum._engine.batching import NotPerRow, Part, RowLimit, Rows, out_of_memory, split
 from captum._engine.call import Call
-from captum._engine.errors import describe, wrong
 from captum._engine.explained import Explained, Neuron, Output
-from captum._engine.model import Model, has_recurrent_layer, mixes_rows, unwrapped
-from captum._engine.nest import Tensors, is_real
+from captum._engine.model import Model, mixes_rows
+from captum._engine.nest import Tensors
+from captum._engine.one_pass import Runner
 from captum._engine.paths import wide
 from captum._engine.progress import Progress
-from captum._engine.site import Inputs, Layer, Site, Stop, Visitor
-
-
-@dataclass
-class Pass:
-    """What one forward pass left: values at the site and the explained numbers."""
-
-    values: Tensors
-    numbers: list[Tensor]  # per target, shape (rows,)
-    through: Any = None  # the value of a layer on the way, where one was asked for
+from captum._engine.site import Inputs, Layer, Site
 
 
 class Engine:
@@ -52,29 +41,19 @@ class Engine:
         progress: Progress | None = None,
     ) -> None:
         self.at = at or Inputs()
-        self.of = of or Output()
-        hooked = isinstance(self.at, Layer) or isinstance(self.of, Neuron)
-        self.model = unwrapped(model) if hooked else model
         self.create_graph = create_graph
-        self.grad_kwargs = dict(grad_kwargs or {})
         self.progress = progress or Progress("", None, show=False)
         self.limit = RowLimit.of(rows)
         self.whole = False  # rows cannot be split or repeated: one copy of the call per pass
-        self.seen: list[tuple[int, Any]] | None = None  # the site's values in a pass, their forms
-        self.neuron_calls: int | None = None
-        self.unused: set[int] | None = None
-        self._learning = False  # this pass is measured, to size the next ones
         self.lead = 0  # 1 where gradients have a leading dimension for several targets
-        self._recurrent: bool | None = None
-        # Models may work in place on a value that they get. A layer's is therefore copied; for
-        # the inputs autograd refuses before anything is changed, and then they are copied too.
-        self._copy = isinstance(self.at, Layer)
+        self._learning = False  # this pass is measured, to size the next ones
+        self._run = Runner(model, self.at, of or Output(), create_graph, grad_kwargs or {})
 
     # ------------------------------------------------------------------ the three questions
 
     def read(self, call: Call, copies: int = 1, *, inputs: Tensors | None = None) -> Tensors:
         """The values at the site, as the model makes them from the call's inputs or others."""
-        if self._plain(call):
+        if self._run.plain(call):
             return call.inputs if inputs is None else inputs
 
         def keep(found: list[Tensor]) -> Callable[[Tensors], Tensors]:
@@ -87,7 +66,7 @@ class Engine:
         def one(part: Part) -> list[Tensors]:
             found: list[Tensor] = []
             with torch.set_grad_enabled(self.create_graph):
-                self._forward(part.call(inputs), keep(found), numbers=False)
+                self._run.forward(part.call(inputs), keep(found), numbers=False)
             return [tuple(found)]
 
         return self._over_parts(call, copies, one)[0]
@@ -106,10 +85,10 @@ class Engine:
             edit = _place(part, values, lambda x: x)
             # While sizes are learnt a graph is built, as what it keeps is what is measured.
             with torch.set_grad_enabled(self.create_graph or self._learning):
-                numbers = self._forward(part.call(inputs), edit).numbers
+                numbers = self._run.forward(part.call(inputs), edit).numbers
             return [tuple(n if self.create_graph else n.detach() for n in numbers)]
 
-        if self._plain(call) and values is not None:
+        if self._run.plain(call) and values is not None:
             inputs, values = values, None
         (numbers,) = self._over_parts(call, copies, one)
         self.lead = int(call.several)
@@ -139,24 +118,18 @@ class Engine:
             targets.
         """
 
-        if self._plain(call) and values is not None:
+        if self._run.plain(call) and values is not None:
             inputs, values = values, None
         follow = not cut and isinstance(self.at, Layer)
 
         def one(part: Part) -> list[Tensors]:
             leaves: list[Tensor] = []
 
-            def leaf(value: Tensor) -> Tensor:
-                # No graph is built before the first value at the site is seen.
+            with self._run.autograd():
+                edit = _place(part, values, self._run.leaf_maker(leaves, follow))
+                run = self._run.forward(part.call(inputs), edit)
                 torch.set_grad_enabled(True)
-                keep = value.requires_grad and (self.create_graph or (leaves and follow))
-                leaves.append(value if keep else value.detach().requires_grad_())
-                return leaves[-1].clone() if self._copy else leaves[-1]
-
-            with _autograd(self._graph_from_start):
-                run = self._forward(part.call(inputs), _place(part, values, leaf))
-                torch.set_grad_enabled(True)
-                grads = self._backward(run.numbers, tuple(leaves))
+                grads = self._run.backward(run.numbers, tuple(leaves))
             found = tuple(leaves) if self.create_graph else tuple(x.detach() for x in leaves)
             return [found, *grads]
 
@@ -174,31 +147,20 @@ class Engine:
         def one(part: Part) -> list[Tensors]:
             leaves: list[Tensor] = []
 
-            def leaf(value: Tensor) -> Tensor:
-                leaves.append(value.detach().requires_grad_())
-                return leaves[-1].clone()
-
-            with torch.inference_mode(False), torch.enable_grad():
-                edit = _place(part, None, leaf)
-                run = self._forward(part.call(inputs), edit, through=neuron)
-                return [self._chained(neuron, n, run.through, tuple(leaves)) for n in run.numbers]
+            with self._run.autograd():
+                edit = _place(part, None, self._run.leaf_maker(leaves, follow=False))
+                run = self._run.forward(part.call(inputs), edit, through=neuron)
+                torch.set_grad_enabled(True)
+                return [
+                    self._run.backward_through(neuron, number, run.through, tuple(leaves))
+                    for number in run.numbers
+                ]
 
         grads = self._over_parts(call, copies, one)
         self.lead = int(call.several)
         if not self.lead:
             return grads[0]
         return tuple(torch.stack(each) for each in zip(*grads, strict=True))
-
-    def _chained(self, neuron: Neuron, number: Tensor, value: Tensor, leaves: Tensors) -> Tensors:
-        """The chain rule through one neuron: two steps back through one graph."""
-        options = {"retain_graph": True, "allow_unused": True, **self.grad_kwargs}
-        (slope,) = torch.autograd.grad(number.sum(), value, **options)
-        if slope is None:
-            return tuple(map(torch.zeros_like, leaves))
-        share = (neuron.entries(slope) * neuron.entries(value)).sum()
-        grads = torch.autograd.grad(share, leaves, retain_graph=True, allow_unused=True)
-        pairs = zip(leaves, grads, strict=True)
-        return tuple(torch.zeros_like(x) if g is None else g for x, g in pairs)
 
     # ------------------------------------------------------------------ help for methods
 
@@ -215,7 +177,7 @@ class Engine:
         `points` are gradients or evaluations at points, `reads` of the site cost a pass where the
         site is not simply the inputs.
         """
-        passes = points + evaluations + (0 if self._plain(call) else reads)
+        passes = points + evaluations + (0 if self._run.plain(call) else reads)
         self.progress.expect(call.rows * passes)
 
     def copies(self, call: Call, total: int) -> Iterator[slice]:
@@ -236,15 +198,15 @@ class Engine:
     def arrange(self, call: Call, items: Tensors) -> Any:
         """Scores at the site in the user's shape; a list of results for several targets."""
         if not self.lead:
-            return self.at.result(call, self.seen or [], items, 0)
+            return self.at.result(call, self._run.seen or [], items, 0)
         each = zip(*(item.unbind(0) for item in items), strict=True)
-        return [self.at.result(call, self.seen or [], item, 0) for item in each]
+        return [self.at.result(call, self._run.seen or [], item, 0) for item in each]
 
     def warn_unused(self, call: Call) -> None:
         """One warning that names what the explained number does not depend on."""
-        if self.unused is None:  # no gradient was asked for
+        if self._run.unused is None:  # no gradient was asked for
             return
-        names = self.at.unused(call, self.seen or [], self.unused)
+        names = self.at.unused(call, self._run.seen or [], self._run.unused)
         if names:
             warnings.warn(
                 f"the explained output does not depend on {', '.join(names)}, or not through a "
@@ -254,118 +216,6 @@ class Engine:
                 stacklevel=5,
             )
 
-    # ------------------------------------------------------------------ one pass
-
-    def _plain(self, call: Call) -> bool:
-        """Whether the site is the model's arguments as they are."""
-        return isinstance(self.at, Inputs) and all(map(is_real, call.inputs))
-
-    @property
-    def _graph_from_start(self) -> bool:
-        return self.create_graph or isinstance(self.model, nn.DataParallel)
-
-    def _forward(
-        self,
-        call: Call,
-        edit: Callable[[Tensors], Tensors],
-        numbers: bool = True,
-        through: Neuron | None = None,
-    ) -> Pass:
-        if through is None and isinstance(self.of, Output) and self._plain(call):
-            values = edit(call.inputs)  # nothing is hooked: the model is simply called
-            args, kwargs = call.bind(values)
-            with self._cudnn(call):
-                output = self.model(*args, **kwargs)
-            return Pass(values, [target.select(output) for target in call.targets])
-        found: list[Tensor] = []
-
-        def record(live: Tensors) -> Tensors:
-            found.extend(live)
-            return edit(live)
-
-        visitor = Visitor(record)
-        if not numbers and self.seen:
-            visitor.stop_after = len(self.seen)
-        picked: list[Tensor] = []
-        with (
-            self._cudnn(call),
-            self.at.opened(call, visitor) as moved,
-            self.of.watched(self.neuron_calls) as watch,
-            through.watched(None) if through else nullcontext() as passed,
-        ):
-            args, kwargs = moved.bind(moved.inputs)
-            try:
-                output = self.model(*args, **kwargs)
-            except Stop:
-                output = None
-            if numbers:
-                picked = [watch.read(output, target) for target in call.targets]
-        if watch.visitor is not None and self.neuron_calls is None:
-            self.neuron_calls = len(watch.visitor.seen)
-        self._check_site(visitor, call)
-        value = passed.value() if passed is not None and passed.value is not None else None
-        return Pass(tuple(found), picked, value)
-
-    def _check_site(self, visitor: Visitor, call: Call) -> None:
-        if self.seen is None:
-            missing = self.at.missing(visitor.seen) if isinstance(self.at, Layer) else None
-            if missing is None and not any(visitor.seen):
-                missing = "the inputs are integers, and no embedding looks them up: " + ", ".join(
-                    describe(x) for x in call.inputs
-                )
-            if missing is not None:
-                raise wrong(
-                    ValueError,
-                    "values at the site that can receive scores",
-                    missing,
-                    "a layer that the forward pass uses, or floating-point inputs: inputs.float()",
-                )
-            self.seen = visitor.seen
-        elif len(visitor.seen) != len(self.seen):
-            raise wrong(
-                ValueError,
-                f"the same {len(self.seen)} values at the site in every pass",
-                f"{len(visitor.seen)} values in a later pass",
-                "a model whose control flow does not depend on the data, or one example per call",
-            )
-
-    def _backward(self, numbers: list[Tensor], leaves: Tensors) -> list[Tensors]:
-        """Gradients of each target's numbers; zeros where nothing depends on a value."""
-        results: list[Tensors] = []
-        unused = set(range(len(leaves)))
-        for i, number in enumerate(numbers):
-            found: tuple[Tensor | None, ...] = (None,) * len(leaves)
-            if number.requires_grad:
-                keep = self.create_graph or i + 1 < len(numbers)
-                found = torch.autograd.grad(
-                    # One number is its own sum, and one node less to go back through.
-                    number if number.numel() == 1 else number.sum(),
-                    leaves,
-                    retain_graph=keep,
-                    create_graph=self.create_graph,
-                    **{"allow_unused": True, **self.grad_kwargs},
-                )
-            unused -= {j for j, g in enumerate(found) if g is not None}
-            pairs = zip(leaves, found, strict=True)
-            results.append(tuple(torch.zeros_like(x) if g is None else g for x, g in pairs))
-        if len(unused) == len(leaves):
-            raise wrong(
-                ValueError,
-                "an explained output that depends on the site through differentiable operations",
-                "an output without a gradient",
-                "a model without argmax, detach or no_grad between the inputs and the output",
-            )
-        self.unused = unused if self.unused is None else self.unused & unused
-        return results
-
-    def _cudnn(self, call: Call) -> AbstractContextManager[Any]:
-        """cuDNN cannot go backward through a recurrent layer in eval mode; PyTorch's own can."""
-        if not call.inputs[0].is_cuda:
-            return nullcontext()
-        if self._recurrent is None:
-            self._recurrent = has_recurrent_layer(self.model)
-        return torch.backends.cudnn.flags(enabled=not self._recurrent)
-
     # ------------------------------------------------------------------ many passes
 
     def _over_parts(
@@ -373,16 +223,16 @@ class Engine:
     ) -> list[Tensors]:
         """Run `one` on every part, and put the parts' rows together again."""
         while True:
-            self.whole = self.whole or not call.aligned or mixes_rows(self.model)
+            self.whole = self.whole or not call.aligned or mixes_rows(self._run.model)
             limit = None if self.whole else self._limit(call)
             try:
                 parts = [self._checked(p, one, call, copies) for p in split(call, copies, limit)]
                 break
             except NotPerRow:
-                self.seen = None  # once more, copy by copy
+                self._run.seen = None  # once more, copy by copy
             except RuntimeError as error:
-                if not self._copy and "leaf Variable that requires grad" in str(error):
-                    self._copy = True
+                if not self._run.copy and "leaf Variable that requires grad" in str(error):
+                    self._run.copy = True
                 elif limit is None or not out_of_memory(error) or not limit.halve():
                     raise
         if len(parts) == 1:
@@ -416,16 +266,6 @@ class Engine:
         if self.limit is None:
             self.limit = RowLimit.first(call.inputs)
         return self.limit
-
-
-def _autograd(enabled: bool) -> AbstractContextManager[Any]:
-    """Autograd, also for a caller in inference mode; the caller's modes come back afterwards."""
-    if not torch.is_inference_mode_enabled():
-        return torch.set_grad_enabled(enabled)
-    stack = ExitStack()
-    stack.enter_context(torch.inference_mode(False))
-    stack.enter_context(torch.set_grad_enabled(enabled))
-    return stack
 
 
 def _place(

@@ -108,10 +108,12 @@ class Layer:
     def __init__(
         self, layer: nn.Module | list[nn.Module] | tuple[nn.Module, ...], side: Side = "output"
     ) -> None:
-        self.several = isinstance(layer, list | tuple | nn.ModuleList)
-        if isinstance(layer, nn.Module) and not isinstance(layer, nn.ModuleList):
-            layer = [layer]
-        self.modules = tuple(map(_eager, layer))
+        self.several = False
+        if isinstance(layer, list | tuple | nn.ModuleList):
+            self.several = True
+            self.modules = tuple(map(_eager, layer))
+        else:
+            self.modules = (_eager(layer),)
         if side not in ("output", "input"):
             raise wrong(ValueError, "side 'output' or 'input'", repr(side), "Layer(m, 'input')")
         self.side = side

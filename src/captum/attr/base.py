@@ -211,6 +211,63 @@ class NeuronAttribution(InternalAttribution):
         return Neuron(self.layer, selector, _side(attribute_to_neuron_input))
 
 
+class _Multiplying(Attribution):
+    """A method whose scores are contributions, unless the user wants sensitivities."""
+
+    _multiply_by_inputs = True
+
+    @property
+    def multiplies_by_inputs(self) -> bool:
+        return self._multiply_by_inputs
+
+
+class InputContributions(_Multiplying, GradientAttribution):
+    """Contributions of the inputs, or of the values at `at=`."""
+
+    def __init__(
+        self,
+        forward_func: Model,
+        multiply_by_inputs: bool = True,
+        *,
+        at: Site | Layers | None = None,
+        of: Explained | None = None,
+    ) -> None:
+        super().__init__(forward_func, at=at, of=of)
+        self._multiply_by_inputs = multiply_by_inputs
+
+
+class LayerContributions(_Multiplying, LayerAttribution, GradientAttribution):
+    """Contributions of a layer's value."""
+
+    def __init__(
+        self,
+        forward_func: Model,
+        layer: Layers,
+        device_ids: list[int] | None = None,
+        multiply_by_inputs: bool = True,
+        *,
+        of: Explained | None = None,
+    ) -> None:
+        super().__init__(forward_func, layer, device_ids, of=of)
+        self._multiply_by_inputs = multiply_by_inputs
+
+
+class NeuronContributions(_Multiplying, NeuronAttribution, GradientAttribution):
+    """Contributions to a neuron, of the inputs or of the values at `at=`."""
+
+    def __init__(
+        self,
+        forward_func: Model,
+        layer: Layers,
+        device_ids: list[int] | None = None,
+        multiply_by_inputs: bool = True,
+        *,
+        at: Site | Layers | None = None,
+    ) -> None:
+        super().__init__(forward_func, layer, device_ids, at=at)
+        self._multiply_by_inputs = multiply_by_inputs
+
+
 def _side(is_input: bool) -> Side:
     return "input" if is_input else "output"
 

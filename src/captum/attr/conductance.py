@@ -23,7 +23,7 @@ from captum.attr.base import (
     GradientAttribution,
     LayerAttribution,
     Layers,
-    NeuronAttribution,
+    NeuronContributions,
     Scores,
     missing,
 )
@@ -282,7 +282,7 @@ class InternalInfluence(_LayerSweep):
             return engine.arrange(call, internal_influence(engine, call, sweep))
 
 
-class NeuronConductance(NeuronAttribution, GradientAttribution):
+class NeuronConductance(NeuronContributions):
     r"""Score = (x - x₀) ⊙ ∫₀¹ ∂f/∂y ∂y/∂x(x₀ + α(x - x₀)) dα for a neuron y of a layer.
 
     It says through which inputs a neuron contributes to the output; over all neurons of a layer
@@ -298,20 +298,6 @@ class NeuronConductance(NeuronAttribution, GradientAttribution):
     >>> torch.allclose(scores[0], model[1].weight[0, 1] * model[0].weight[1])
     True
     """
-
-    def __init__(
-        self,
-        forward_func: Model,
-        layer: Layers,
-        device_ids: list[int] | None = None,
-        multiply_by_inputs: bool = True,
-    ) -> None:
-        super().__init__(forward_func, layer, device_ids)
-        self._multiply_by_inputs = multiply_by_inputs
-
-    @property
-    def multiplies_by_inputs(self) -> bool:
-        return self._multiply_by_inputs
 
     def attribute(
         self,

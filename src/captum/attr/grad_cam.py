@@ -51,10 +51,8 @@ def grad_cam_plus_plus_weights(activation: Tensor, gradient: Tensor) -> Tensor:
     return (alpha * gradient.relu()).sum(positions, keepdim=True)
 
 
-class _Cam(LayerAttribution, GradientAttribution):
-    """A map per example from a layer's activation and gradient."""
-
-    weights: Callable[[Tensor, Tensor], Tensor]
+class _Mapping(LayerAttribution):
+    """What every map needs: a layer, and how its value becomes channels first."""
 
     def __init__(
         self,
@@ -67,6 +65,15 @@ class _Cam(LayerAttribution, GradientAttribution):
     ) -> None:
         super().__init__(forward_func, layer, device_ids, of=of)
         self.reshape_transform = reshape_transform
+
+    def _arranged(self, value: Tensor) -> Arrange:
+        return self.reshape_transform or channels_first(self.layer, value)
+
+
+class _Cam(_Mapping, GradientAttribution):
+    """A map per example from a layer's activation and gradient."""
+
+    weights: Callable[[Tensor, Tensor], Tensor]
 
     def attribute(
         self,
@@ -117,7 +124,7 @@ class _Cam(LayerAttribution, GradientAttribution):
             return engine.arrange(call, tuple(maps))
 
     def _map(self, value: Tensor, grad: Tensor, relu: bool, summed: bool) -> Tensor:
-        arrange = self.reshape_transform or channels_first(self.layer, value)
+        arrange = self._arranged(value)
         activation, gradient = arrange(value), arrange(grad)
         cam = type(self).weights(activation, gradient) * activation
         cam = cam.sum(1, keepdim=True) if summed else cam
@@ -177,7 +184,7 @@ class LayerCam(_Cam):
     weights = staticmethod(layer_cam_weights)
 
 
-class LayerScoreCam(LayerAttribution):
+class LayerScoreCam(_Mapping):
     r"""Map = Σ_c (f(x ⊙ H_c) - f(x₀)) A_c, H_c the activation resized to x and scaled to [0, 1].
 
     No gradient is needed: every channel is tried as a mask.
@@ -197,18 +204,6 @@ class LayerScoreCam(LayerAttribution):
     >>> LayerScoreCam(model, conv).attribute(torch.rand(1, 1, 8, 8), target=1).shape
     torch.Size([1, 1, 6, 6])
     """
-
-    def __init__(
-        self,
-        forward_func: Model,
-        layer: nn.Module,
-        device_ids: list[int] | None = None,
-        *,
-        reshape_transform: Arrange | None = None,
-        of: Explained | None = None,
-    ) -> None:
-        super().__init__(forward_func, layer, device_ids, of=of)
-        self.reshape_transform = reshape_transform
 
     def attribute(
         self,
@@ -239,7 +234,7 @@ class LayerScoreCam(LayerAttribution):
         site = self._site(attribute_to_layer_input)
         with self._open(*given, at=site, rows=internal_batch_size) as (engine, call):
             value = engine.read(call)[0]
-            activation = (self.reshape_transform or channels_first(self.layer, value))(value)
+            activation = self._arranged(value)(value)
         with self._open(*given, rows=internal_batch_size) as (engine, call):
             rise = _rise(engine, call, activation)
         weights = rise.view(*rise.shape, *[1] * (activation.ndim - 2))

@@ -15,16 +15,15 @@ from captum._engine.call import Call, matched
 from captum._engine.errors import describe, wrong
 from captum._engine.evaluate import Engine
 from captum._engine.explained import Explained
-from captum._engine.model import Model
 from captum._engine.nest import Tensors, is_real
 from captum._engine.progress import Progress
 from captum._engine.sampling import Moments, blocks, check_samples, drawn, noisy, stdevs_of
 from captum._engine.site import Site
 from captum.attr.base import (
-    GradientAttribution,
-    LayerAttribution,
-    Layers,
-    NeuronAttribution,
+    Attribution,
+    InputContributions,
+    LayerContributions,
+    NeuronContributions,
     Scores,
     missing,
 )
@@ -140,7 +139,7 @@ def distribution(call: Call, given: Any, inputs: Any) -> Tensors:
     return items
 
 
-class _Sampling(GradientAttribution):
+class _Sampling(Attribution):
     """What the input, layer and neuron forms share."""
 
     takes_distribution = True  # of baselines: a wrapper must not repeat them per example
@@ -177,7 +176,7 @@ class _Sampling(GradientAttribution):
         return tuple(results) if len(results) > 1 else results[0]
 
 
-class GradientShap(_Sampling):
+class GradientShap(_Sampling, InputContributions):
     r"""Score = E[(x̃ - b) ⊙ ∂f/∂x(b + α(x̃ - b))]: expected gradients.
 
     Every sample draws noise (x̃ = x + N(0, stdev²)), a row b of the baselines, and α uniform in
@@ -197,21 +196,6 @@ class GradientShap(_Sampling):
     >>> GradientShap(f).attribute(torch.ones(1, 2), torch.zeros(3, 2))
     tensor([[2., 1.]])
     """
-
-    def __init__(
-        self,
-        forward_func: Model,
-        multiply_by_inputs: bool = True,
-        *,
-        at: Site | Layers | None = None,
-        of: Explained | None = None,
-    ) -> None:
-        super().__init__(forward_func, at=at, of=of)
-        self._multiply_by_inputs = multiply_by_inputs
-
-    @property
-    def multiplies_by_inputs(self) -> bool:
-        return self._multiply_by_inputs
 
     def has_convergence_delta(self) -> bool:
         return True
@@ -268,7 +252,7 @@ class GradientShap(_Sampling):
         )
 
 
-class LayerGradientShap(LayerAttribution, _Sampling):
+class LayerGradientShap(_Sampling, LayerContributions):
     r"""Score = E[(y(x̃) - y(b)) ⊙ ∂f/∂y(b + α(x̃ - b))] at a layer's value y.
 
     The inputs move; the layer's value and gradient are read there. (`GradientShap(model,
@@ -288,22 +272,6 @@ class LayerGradientShap(LayerAttribution, _Sampling):
     >>> torch.allclose(scores.sum(1), (model(x) - model(rows[:1]))[:, 0], atol=1e-6)
     True
     """
-
-    def __init__(
-        self,
-        forward_func: Model,
-        layer: Layers,
-        device_ids: list[int] | None = None,
-        multiply_by_inputs: bool = True,
-        *,
-        of: Explained | None = None,
-    ) -> None:
-        super().__init__(forward_func, layer, device_ids, of=of)
-        self._multiply_by_inputs = multiply_by_inputs
-
-    @property
-    def multiplies_by_inputs(self) -> bool:
-        return self._multiply_by_inputs
 
     def has_convergence_delta(self) -> bool:
         return True
@@ -362,7 +330,7 @@ class LayerGradientShap(LayerAttribution, _Sampling):
         )
 
 
-class NeuronGradientShap(NeuronAttribution, _Sampling):
+class NeuronGradientShap(_Sampling, NeuronContributions):
     r"""Score = E[(x̃ - b) ⊙ ∂y/∂x(b + α(x̃ - b))] for a neuron y of a layer.
 
     >>> import torch
@@ -373,22 +341,6 @@ class NeuronGradientShap(NeuronAttribution, _Sampling):
     >>> torch.allclose(scores, x * model[0].weight[1])
     True
     """
-
-    def __init__(
-        self,
-        forward_func: Model,
-        layer: Layers,
-        device_ids: list[int] | None = None,
-        multiply_by_inputs: bool = True,
-        *,
-        at: Site | Layers | None = None,
-    ) -> None:
-        super().__init__(forward_func, layer, device_ids, at=at)
-        self._multiply_by_inputs = multiply_by_inputs
-
-    @property
-    def multiplies_by_inputs(self) -> bool:
-        return self._multiply_by_inputs
 
     def attribute(
         self,

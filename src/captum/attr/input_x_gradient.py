@@ -14,7 +14,7 @@ from captum._engine.model import Model
 from captum._engine.nest import Tensors
 from captum.attr.base import (
     GradientAttribution,
-    LayerAttribution,
+    LayerContributions,
     Layers,
     Scores,
 )
@@ -67,7 +67,7 @@ class InputXGradient(GradientAttribution):
             return engine.arrange(call, input_x_gradient(engine, call))
 
 
-class LayerGradientXActivation(LayerAttribution, GradientAttribution):
+class LayerGradientXActivation(LayerContributions):
     r"""Score = y ⊙ ∂f/∂y at a layer's value y, or at those of a list of layers.
 
     Args:
@@ -96,13 +96,8 @@ class LayerGradientXActivation(LayerAttribution, GradientAttribution):
         *,
         of: Explained | None = None,
     ) -> None:
-        super().__init__(forward_func, layer, device_ids, of=of)
-        self._multiply_by_inputs = multiply_by_inputs
+        super().__init__(forward_func, layer, device_ids, multiply_by_inputs, of=of)
         self.memory_efficient = memory_efficient
-
-    @property
-    def multiplies_by_inputs(self) -> bool:
-        return self._multiply_by_inputs
 
     def multiply_gradient_acts(
         self, gradients: tuple[Tensor, ...], evals: tuple[Tensor, ...]

@@ -15,16 +15,15 @@ from captum._engine.call import Call, baselines
 from captum._engine.errors import describe, wrong
 from captum._engine.evaluate import Engine
 from captum._engine.explained import Explained
-from captum._engine.model import Model
 from captum._engine.nest import Tensors
 from captum._engine.paths import Path, nodes, points, straight, velocity
 from captum._engine.progress import Progress
 from captum._engine.site import Site
 from captum.attr.base import (
-    GradientAttribution,
-    LayerAttribution,
-    Layers,
-    NeuronAttribution,
+    Attribution,
+    InputContributions,
+    LayerContributions,
+    NeuronContributions,
     Scores,
     missing,
 )
@@ -152,7 +151,7 @@ def start_points(call: Call, given: Any) -> list[Tensors]:
     return [baselines(call, each) for each in several]
 
 
-class _Integrating(GradientAttribution):
+class _Integrating(Attribution):
     """What the input, layer and neuron forms share: opening the call and handing back results."""
 
     steps_taken: int | None = None
@@ -198,7 +197,7 @@ class _Integrating(GradientAttribution):
             return (items, found.delta) if delta else items
 
 
-class IntegratedGradients(_Integrating):
+class IntegratedGradients(_Integrating, InputContributions):
     r"""Score = (x - x₀) ⊙ ∫₀¹ ∂f/∂x(x₀ + α(x - x₀)) dα; the scores sum to f(x) - f(x₀).
 
     Paper: Sundararajan, Taly, Yan, Axiomatic attribution for deep networks (2017),
@@ -214,21 +213,6 @@ class IntegratedGradients(_Integrating):
     >>> IntegratedGradients(f).attribute(torch.tensor([[2., 3.]])).round(decimals=4)
     tensor([[3., 3.]])
     """
-
-    def __init__(
-        self,
-        forward_func: Model,
-        multiply_by_inputs: bool = True,
-        *,
-        at: Site | Layers | None = None,
-        of: Explained | None = None,
-    ) -> None:
-        super().__init__(forward_func, at=at, of=of)
-        self._multiply_by_inputs = multiply_by_inputs
-
-    @property
-    def multiplies_by_inputs(self) -> bool:
-        return self._multiply_by_inputs
 
     def has_convergence_delta(self) -> bool:
         return True
@@ -285,7 +269,7 @@ class IntegratedGradients(_Integrating):
         )
 
 
-class LayerIntegratedGradients(LayerAttribution, _Integrating):
+class LayerIntegratedGradients(_Integrating, LayerContributions):
     r"""Score = (y - y₀) ⊙ ∫₀¹ ∂f/∂y(y₀ + α(y - y₀)) dα for a layer's value y.
 
     The layer's value moves from what it is at the baseline to what it is at the input, while
@@ -308,22 +292,6 @@ class LayerIntegratedGradients(LayerAttribution, _Integrating):
     >>> scores.shape, bool(delta.abs().max() < 1e-5)
     (torch.Size([1, 2, 4]), True)
     """
-
-    def __init__(
-        self,
-        forward_func: Model,
-        layer: Layers,
-        device_ids: list[int] | None = None,
-        multiply_by_inputs: bool = True,
-        *,
-        of: Explained | None = None,
-    ) -> None:
-        super().__init__(forward_func, layer, device_ids, of=of)
-        self._multiply_by_inputs = multiply_by_inputs
-
-    @property
-    def multiplies_by_inputs(self) -> bool:
-        return self._multiply_by_inputs
 
     def has_convergence_delta(self) -> bool:
         return True
@@ -384,7 +352,7 @@ class LayerIntegratedGradients(LayerAttribution, _Integrating):
         )
 
 
-class NeuronIntegratedGradients(NeuronAttribution, _Integrating):
+class NeuronIntegratedGradients(_Integrating, NeuronContributions):
     r"""Score = (x - x₀) ⊙ ∫₀¹ ∂y/∂x(x₀ + α(x - x₀)) dα for a neuron y; they sum to y(x) - y(x₀).
 
     >>> import torch
@@ -395,22 +363,6 @@ class NeuronIntegratedGradients(NeuronAttribution, _Integrating):
     >>> torch.allclose(scores.sum(1), model(x)[:, 0], atol=1e-6)
     True
     """
-
-    def __init__(
-        self,
-        forward_func: Model,
-        layer: Layers,
-        device_ids: list[int] | None = None,
-        multiply_by_inputs: bool = True,
-        *,
-        at: Site | Layers | None = None,
-    ) -> None:
-        super().__init__(forward_func, layer, device_ids, at=at)
-        self._multiply_by_inputs = multiply_by_inputs
-
-    @property
-    def multiplies_by_inputs(self) -> bool:
-        return self._multiply_by_inputs
 
     def attribute(
         self,

@@ -1,0 +1,208 @@
+"""One pass through the model: hooks at the site, autograd modes, and the way back.
+
+The only file that opens hooks and switches autograd; whatever happens, both are afterwards as
+they were found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum._engine.call import Call
+from captum._engine.errors import describe, wrong
+from captum._engine.explained import Explained, Neuron, Output
+from captum._engine.model import Model, has_recurrent_layer, unwrapped
+from captum._engine.nest import Tensors, is_real
+from captum._engine.site import Inputs, Layer, Site, Stop, Visitor
+
+Edit = Callable[[Tensors], Tensors]
+
+
+@dataclass
+class Pass:
+    """What one forward pass left: values at the site and the explained numbers."""
+
+    values: Tensors
+    numbers: list[Tensor]  # per target, shape (rows,)
+    through: Any = None  # the value of a layer on the way, where one was asked for
+
+
+class Runner:
+    """Runs a model with its site and its explained number watched, pass after pass."""
+
+    def __init__(
+        self,
+        model: Model,
+        at: Site,
+        of: Explained,
+        create_graph: bool,
+        grad_kwargs: Mapping[str, Any],
+    ) -> None:
+        self.at, self.of = at, of
+        hooked = isinstance(at, Layer) or isinstance(of, Neuron)
+        self.model = unwrapped(model) if hooked else model
+        self.create_graph = create_graph
+        self.grad_kwargs = grad_kwargs
+        self.seen: list[tuple[int, Any]] | None = None  # the site's values in a pass, their forms
+        self.neuron_calls: int | None = None  # how often the neuron's layer runs in a pass
+        self.unused: set[int] | None = None  # the values at the site that no gradient reached
+        # Models may work in place on a value that they get. A layer's is therefore copied; for
+        # the inputs autograd refuses before anything is changed, and then they are copied too.
+        self.copy = isinstance(at, Layer)
+        self._recurrent: bool | None = None
+
+    def plain(self, call: Call) -> bool:
+        """Whether the site is the model's arguments as they are."""
+        return isinstance(self.at, Inputs) and all(map(is_real, call.inputs))
+
+    def autograd(self) -> AbstractContextManager[Any]:
+        """The modes of a pass with a way back, also for a caller in inference mode.
+
+        No graph is built before the first value at the site is seen.
+        """
+        early = self.create_graph or isinstance(self.model, nn.DataParallel)
+        if not torch.is_inference_mode_enabled():
+            return torch.set_grad_enabled(early)
+        stack = ExitStack()
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.set_grad_enabled(early))
+        return stack
+
+    def leaf_maker(self, leaves: list[Tensor], follow: bool) -> Callable[[Tensor], Tensor]:
+        """Turns each value at the site into one that gradients are taken at.
+
+        With `follow`, a value that depends on an earlier one stays tied to it.
+        """
+
+        def leaf(value: Tensor) -> Tensor:
+            torch.set_grad_enabled(True)
+            keep = value.requires_grad and (self.create_graph or (leaves and follow))
+            leaves.append(value if keep else value.detach().requires_grad_())
+            return leaves[-1].clone() if self.copy else leaves[-1]
+
+        return leaf
+
+    def forward(
+        self,
+        call: Call,
+        edit: Edit,
+        numbers: bool = True,
+        through: Neuron | None = None,
+    ) -> Pass:
+        """Run the model; `edit` sees the values at the site and says which go on.
+
+        Without `numbers`, the pass may end once the site has been seen.
+        """
+        if through is None and isinstance(self.of, Output) and self.plain(call):
+            values = edit(call.inputs)  # nothing is hooked: the model is simply called
+            args, kwargs = call.bind(values)
+            with self._cudnn(call):
+                output = self.model(*args, **kwargs)
+            return Pass(values, [target.select(output) for target in call.targets])
+        found: list[Tensor] = []
+
+        def record(live: Tensors) -> Tensors:
+            found.extend(live)
+            return edit(live)
+
+        visitor = Visitor(record)
+        if not numbers and self.seen:
+            visitor.stop_after = len(self.seen)
+        picked: list[Tensor] = []
+        with (
+            self._cudnn(call),
+            self.at.opened(call, visitor) as moved,
+            self.of.watched(self.neuron_calls) as watch,
+            through.watched(None) if through else nullcontext() as passed,
+        ):
+            args, kwargs = moved.bind(moved.inputs)
+            try:
+                output = self.model(*args, **kwargs)
+            except Stop:
+                output = None
+            if numbers:
+                picked = [watch.read(output, target) for target in call.targets]
+        if watch.visitor is not None and self.neuron_calls is None:
+            self.neuron_calls = len(watch.visitor.seen)
+        self._check_site(visitor, call)
+        value = passed.value() if passed is not None and passed.value is not None else None
+        return Pass(tuple(found), picked, value)
+
+    def _check_site(self, visitor: Visitor, call: Call) -> None:
+        if self.seen is None:
+            missing = self.at.missing(visitor.seen) if isinstance(self.at, Layer) else None
+            if missing is None and not any(visitor.seen):
+                missing = "the inputs are integers, and no embedding looks them up: " + ", ".join(
+                    describe(x) for x in call.inputs
+                )
+            if missing is not None:
+                raise wrong(
+                    ValueError,
+                    "values at the site that can receive scores",
+                    missing,
+                    "a layer that the forward pass uses, or floating-point inputs: inputs.float()",
+                )
+            self.seen = visitor.seen
+        elif len(visitor.seen) != len(self.seen):
+            raise wrong(
+                ValueError,
+                f"the same {len(self.seen)} values at the site in every pass",
+                f"{len(visitor.seen)} values in a later pass",
+                "a model whose control flow does not depend on the data, or one example per call",
+            )
+
+    def backward(self, numbers: list[Tensor], leaves: Tensors) -> list[Tensors]:
+        """Gradients of each target's numbers; zeros where nothing depends on a value."""
+        results: list[Tensors] = []
+        unused = set(range(len(leaves)))
+        for i, number in enumerate(numbers):
+            found: tuple[Tensor | None, ...] = (None,) * len(leaves)
+            if number.requires_grad:
+                keep = self.create_graph or i + 1 < len(numbers)
+                found = torch.autograd.grad(
+                    # One number is its own sum, and one node less to go back through.
+                    number if number.numel() == 1 else number.sum(),
+                    leaves,
+                    retain_graph=keep,
+                    create_graph=self.create_graph,
+                    **{"allow_unused": True, **self.grad_kwargs},
+                )
+            unused -= {j for j, g in enumerate(found) if g is not None}
+            pairs = zip(leaves, found, strict=True)
+            results.append(tuple(torch.zeros_like(x) if g is None else g for x, g in pairs))
+        if len(unused) == len(leaves):
+            raise wrong(
+                ValueError,
+                "an explained output that depends on the site through differentiable operations",
+                "an output without a gradient",
+                "a model without argmax, detach or no_grad between the inputs and the output",
+            )
+        self.unused = unused if self.unused is None else self.unused & unused
+        return results
+
+    def backward_through(
+        self, neuron: Neuron, number: Tensor, value: Tensor, leaves: Tensors
+    ) -> Tensors:
+        """The chain rule through one neuron: two steps back through one graph."""
+        options = {"retain_graph": True, "allow_unused": True, **self.grad_kwargs}
+        (slope,) = torch.autograd.grad(number.sum(), value, **options)
+        if slope is None:
+            return tuple(map(torch.zeros_like, leaves))
+        share = (neuron.entries(slope) * neuron.entries(value)).sum()
+        grads = torch.autograd.grad(share, leaves, retain_graph=True, allow_unused=True)
+        pairs = zip(leaves, grads, strict=True)
+        return tuple(torch.zeros_like(x) if g is None else g for x, g in pairs)
+
+    def _cudnn(self, call: Call) -> AbstractContextManager[Any]:
+        """cuDNN cannot go backward through a recurrent layer in eval mode; PyTorch's own can."""
+        if not call.inputs[0].is_cuda:
+            return nullcontext()
+        if self._recurrent is None:
+            self._recurrent = has_recurrent_layer(self.model)
+        return torch.backends.cudnn.flags(enabled=not self._recurrent)
