@@ -7,6 +7,7 @@ from torch import nn
 
 from captum.attr import (
     FeatureAblation,
+    GradientShap,
     InputXGradient,
     IntegratedGradients,
     LayerIntegratedGradients,
@@ -141,6 +142,17 @@ def test_mixed_with_floats():
     assert at_ids.shape == IDS.shape
     assert at_x.shape == x.shape
     assert delta.abs().max() < 1e-9
+
+
+def test_expected_gradients_of_ids():
+    model = Text()
+    row = torch.tensor([[2, 7, 1]])
+    scores, deltas = GradientShap(model).attribute(
+        IDS, row, n_samples=64, target=0, return_convergence_delta=True
+    )
+    assert scores.dtype == torch.float64
+    change = (model(IDS) - model(row))[:, 0].detach()
+    assert torch.allclose(scores.sum(1) - deltas.view(2, 64).mean(1), change)
 
 
 def test_a_module_called_twice_gives_both_shares():

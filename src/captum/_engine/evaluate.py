@@ -229,7 +229,7 @@ class Engine:
                 parts = [self._checked(p, one, call, copies) for p in split(call, copies, limit)]
                 break
             except NotPerRow:
-                self._run.seen = None  # once more, copy by copy
+                self.whole, self._run.seen = True, None  # once more, copy by copy
             except RuntimeError as error:
                 if not self._run.copy and "leaf Variable that requires grad" in str(error):
                     self._run.copy = True

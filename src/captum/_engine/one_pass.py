@@ -55,6 +55,7 @@ class Runner:
         # Models may work in place on a value that they get. A layer's is therefore copied; for
         # the inputs autograd refuses before anything is changed, and then they are copied too.
         self.copy = isinstance(at, Layer)
+        self._overwrites: bool | None = None  # whether the model works in place on its arguments
         self._recurrent: bool | None = None
 
     def plain(self, call: Call) -> bool:
@@ -101,9 +102,8 @@ class Runner:
         """
         if through is None and isinstance(self.of, Output) and self.plain(call):
             values = edit(call.inputs)  # nothing is hooked: the model is simply called
-            args, kwargs = call.bind(values)
             with self._cudnn(call):
-                output = self.model(*args, **kwargs)
+                output = self._called(call, values)
             return Pass(values, [target.select(output) for target in call.targets])
         found: list[Tensor] = []
 
@@ -121,9 +121,8 @@ class Runner:
             self.of.watched(self.neuron_calls) as watch,
             through.watched(None) if through else nullcontext() as passed,
         ):
-            args, kwargs = moved.bind(moved.inputs)
             try:
-                output = self.model(*args, **kwargs)
+                output = self._called(moved, moved.inputs)
             except Stop:
                 output = None
             if numbers:
@@ -133,6 +132,26 @@ class Runner:
         self._check_site(visitor, call)
         value = passed.value() if passed is not None and passed.value is not None else None
         return Pass(tuple(found), picked, value)
+
+    def _called(self, call: Call, inputs: Tensors) -> Any:
+        """The model's output. What it overwrites are copies: never the user's tensors.
+
+        The first pass tells whether it does, so that the others need not copy.
+        """
+        given = inputs if self._overwrites is False else tuple(map(self._copied, inputs))
+        args, kwargs = call.bind(given)
+        try:
+            return self.model(*args, **kwargs)
+        finally:
+            if self._overwrites is None:
+                pairs = zip(given, inputs, strict=True)
+                self._overwrites = any(x is not y and x._version > 0 for x, y in pairs)
+
+    def _copied(self, x: Tensor) -> Tensor:
+        """Autograd's leaves refuse to be overwritten; ids are followed by identity."""
+        leaf = x.is_leaf and x.requires_grad
+        followed = isinstance(self.at, Inputs) and not is_real(x)
+        return x if leaf or followed else x.clone()
 
     def _check_site(self, visitor: Visitor, call: Call) -> None:
         if self.seen is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,8 +45,12 @@ class Expectation:
 class Expected:
     """Running moments per tensor, and every sample's delta, (S, N)."""
 
-    moments: list[Moments]
+    moments: list[Moments] = field(default_factory=list)
+    kinds: list[torch.dtype] = field(default_factory=list)
     deltas: list[Tensor] = field(default_factory=list)
+
+    def scores(self, read: Callable[[Moments], Tensor]) -> Tensors:
+        return tuple(read(m).to(kind) for m, kind in zip(self.moments, self.kinds, strict=True))
 
 
 def gradient_shap(
@@ -55,7 +59,7 @@ def gradient_shap(
     """E[(x̃ - b) ⊙ ∂f/∂x(b + α(x̃ - b))] with x̃ = x + noise, b a baseline, α uniform in [0, 1]."""
     check_samples(how.samples, "n_samples")
     spread = stdevs_of(how.stdevs, call)
-    found = Expected([])
+    found = Expected()
     for samples in blocks(how.samples, call.inputs):
         ends = tuple(
             noisy(x, samples, s, how.generator) for x, s in zip(call.inputs, spread, strict=True)
@@ -63,6 +67,7 @@ def gradient_shap(
         starts = drawn(baselines, samples * call.rows, how.generator)
         items, gap = _sampled(engine, call, samples, ends, starts, how, delta)
         found.moments = found.moments or [Moments() for _ in items]
+        found.kinds = [item.dtype for item in items]
         for moments, item in zip(found.moments, items, strict=True):
             moments.add(engine.by_copy(item, samples), engine.lead)
         if gap is not None:
@@ -164,14 +169,13 @@ class _Sampling(Attribution):
         ) as (engine, call):
             engine.expect(call, how.samples, 2 * how.samples, 2 * how.samples * delta)
             found = gradient_shap(engine, call, distribution(call, baselines, given[0]), how, delta)
-            like = call.inputs[0].dtype
-            mean = tuple(torch.as_tensor(m.mean).to(like) for m in found.moments)
+            mean = found.scores(lambda moments: torch.as_tensor(moments.mean))
             results = [engine.arrange(call, mean)]
             if delta:
                 # Example by example, as the published package hands them out.
                 results.append(torch.cat(found.deltas, engine.lead).transpose(-1, -2).flatten(-2))
             if std:
-                errors = tuple(m.standard_error().to(like) for m in found.moments)
+                errors = found.scores(Moments.standard_error)
                 results.append(engine.arrange(call, errors))
         return tuple(results) if len(results) > 1 else results[0]
 

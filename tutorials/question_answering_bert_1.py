@@ -1,0 +1,269 @@
+# %% [markdown]
+# # Question answering with BERT, part 1: which words made the answer?
+#
+# A BERT for question answering reads a question and a text and points at the first and the last
+# word of the answer. We ask which words made it point there: at the embeddings as a whole, then at
+# words, segments and positions apart, then layer by layer.
+#
+# The model is a small BERT trained here, in seconds, on a toy task whose solution is known:
+# *who has the lamp ?* can only be answered through the word *lamp* in the question and in the text
+# (see `toy_qa.py`, which also says how to explain a real checkpoint with the same code).
+
+# %%
+import matplotlib.pyplot as plt
+import toy_qa
+import torch
+
+from captum.attr import (
+    IntegratedGradients,
+    LayerConductance,
+    LayerIntegratedGradients,
+    Targets,
+    visualization,
+)
+
+model, tokenizer, story = toy_qa.load()
+x = toy_qa.encode(tokenizer, story.question, story.text)
+print(f"{story.question}\n{story.text}")
+
+# %% [markdown]
+# Beside the tokens stands a *reference*: the same length, `[PAD]` for every word. It is where the
+# path of integrated gradients begins, "a question that says nothing".
+
+
+# %%
+def predict(inputs, token_type_ids=None, position_ids=None, attention_mask=None):
+    output = model(
+        inputs,
+        token_type_ids=token_type_ids,
+        position_ids=position_ids,
+        attention_mask=attention_mask,
+    )
+    return output.start_logits, output.end_logits
+
+
+def squad_pos_forward_func(
+    inputs, token_type_ids=None, position_ids=None, attention_mask=None, position=0
+):
+    """The largest logit: of the answer's start for position 0, of its end for position 1."""
+    pred = predict(inputs, token_type_ids, position_ids, attention_mask)[position]
+    return pred.max(1).values
+
+
+with torch.no_grad():
+    start_scores, end_scores = predict(x.ids, x.types, x.positions, x.mask)
+start, end = int(start_scores.argmax()), int(end_scores.argmax())
+answer = " ".join(x.tokens[start : end + 1])
+print("answer:", answer)
+assert toy_qa.CHECKPOINT or answer == story.answer
+
+# %% [markdown]
+# ## The embeddings as a whole
+#
+# $$\text{score}_t = \sum_d (e - e_0)_{td} \int_0^1 \frac{\partial f}{\partial e_{td}}
+# \big(e_0 + \alpha (e - e_0)\big)\, d\alpha$$
+#
+# with $e$ what `bert.embeddings` makes of the tokens and $e_0$ of the reference. The scores sum to
+# $f(e) - f(e_0)$; the *delta* says how much is missing. The last of the additional arguments, an
+# int, chooses the start or the end of the answer.
+
+# %%
+lig = LayerIntegratedGradients(squad_pos_forward_func, model.bert.embeddings)
+
+attributions_start, delta_start = lig.attribute(
+    inputs=x.ids,
+    baselines=x.ref_ids,
+    additional_forward_args=(x.types, x.positions, x.mask, 0),
+    return_convergence_delta=True,
+)
+attributions_end, delta_end = lig.attribute(
+    inputs=x.ids,
+    baselines=x.ref_ids,
+    additional_forward_args=(x.types, x.positions, x.mask, 1),
+    return_convergence_delta=True,
+)
+
+
+def summarize_attributions(attributions):
+    """One score per token, as a vector of length one."""
+    attributions = attributions.sum(dim=-1).squeeze(0)
+    return attributions / torch.norm(attributions)
+
+
+attributions_start_sum = summarize_attributions(attributions_start)
+attributions_end_sum = summarize_attributions(attributions_end)
+print(f"delta: start {float(delta_start):.4f}, end {float(delta_end):.4f}")
+
+
+# %%
+def record(scores, raw, logits, index, delta):
+    return visualization.VisualizationDataRecord(
+        scores,
+        torch.softmax(logits, dim=1).max(),
+        x.tokens[index],
+        story.answer,
+        x.tokens[index],
+        raw.sum(),
+        x.tokens,
+        delta,
+    )
+
+
+visualization.visualize_text(
+    [
+        record(attributions_start_sum, attributions_start, start_scores, start, delta_start),
+        record(attributions_end_sum, attributions_end, end_scores, end, delta_end),
+    ]
+)
+
+# %% [markdown]
+# **What one should see.** The word asked for stands out, in the question and in the text, and so
+# does the name beside it. The two other owners and their things matter far less.
+
+# %%
+assert float(delta_start.abs() / attributions_start.sum().abs()) < 0.05
+assert float(delta_end.abs() / attributions_end.sum().abs()) < 0.05
+
+
+def top(scores, count):
+    return [x.tokens[i] for i in scores.abs().topk(count).indices]
+
+
+thing = story.question.split()[-2]
+print("start:", top(attributions_start_sum, 6), "end:", top(attributions_end_sum, 6))
+if not toy_qa.CHECKPOINT:
+    assert thing in top(attributions_start_sum, 6)
+    assert story.answer.split()[0] in top(attributions_start_sum, 6)
+
+# %% [markdown]
+# ## Words, segments and positions apart
+#
+# The embedding of a token is the sum of three: of the word, of the segment (question or text) and
+# of the position. A *list* of layers moves them together along one path and scores each; now all
+# three inputs of the model have references.
+
+# %%
+embeddings = model.bert.embeddings
+lig2 = LayerIntegratedGradients(
+    squad_pos_forward_func,
+    [embeddings.word_embeddings, embeddings.token_type_embeddings, embeddings.position_embeddings],
+)
+attributions_sub = lig2.attribute(
+    inputs=(x.ids, x.types, x.positions),
+    baselines=(x.ref_ids, x.ref_types, x.ref_positions),
+    additional_forward_args=(x.mask, 0),
+    n_steps=100,
+)
+parts = torch.stack([each.sum(-1).squeeze(0) for each in attributions_sub])
+
+BLUE, RED, GREY = "#2b6c99", "#c0564b", "#9aa3ab"
+rows, spots = ("word", "segment", "position"), range(len(x.tokens))
+
+
+def heat(axis, values, names, title):
+    """Scores, names x tokens, red against and blue for, on one scale."""
+    high = float(values.abs().max())
+    image = axis.imshow(values, cmap="RdBu", vmin=-high, vmax=high, aspect="auto")
+    axis.set_yticks(range(len(names)), names)
+    axis.set_xticks(spots, x.tokens, rotation=60, ha="right", rotation_mode="anchor", fontsize=9)
+    axis.set_title(title, loc="left")
+    plt.colorbar(image, ax=axis, pad=0.01, label="contribution to the logit")
+
+
+_, axis = plt.subplots(figsize=(11, 2.6), layout="constrained")
+heat(axis, parts, rows, f"What each embedding adds to “the answer starts at {x.tokens[start]}”")
+plt.show()
+
+# %%
+with torch.no_grad():
+    change = squad_pos_forward_func(x.ids, x.types, x.positions, x.mask) - squad_pos_forward_func(
+        x.ref_ids, x.ref_types, x.ref_positions, x.mask
+    )
+print(dict(zip(rows, parts.sum(1).tolist(), strict=True)), "sum to", float(change))
+assert abs(float(parts.sum() - change)) < 0.05 * abs(float(change))
+
+# %% [markdown]
+# ## Layer by layer
+#
+# Conductance is the part of $f(x) - f(x_0)$ that passes through a layer's value $y$:
+# $\sum_s \frac{\partial f}{\partial y}(x_s) \odot (y(x_{s+1}) - y(x_s))$ on the way from the
+# reference. Word embeddings move, as token ids cannot.
+
+
+# %%
+def squad_pos_forward_func2(input_emb, token_type_ids=None, attention_mask=None, position=0):
+    output = model(
+        inputs_embeds=input_emb, token_type_ids=token_type_ids, attention_mask=attention_mask
+    )
+    return output[position].max(1).values
+
+
+with torch.no_grad():
+    input_embeddings = embeddings.word_embeddings(x.ids)
+    ref_input_embeddings = embeddings.word_embeddings(x.ref_ids)
+
+layer_attributions = []
+for i in range(model.config.num_hidden_layers):
+    lc = LayerConductance(squad_pos_forward_func2, model.bert.encoder.layer[i])
+    layer_attributions.append(
+        lc.attribute(
+            inputs=input_embeddings,
+            baselines=ref_input_embeddings,
+            additional_forward_args=(x.types, x.mask, 0),
+        )
+    )
+flow = torch.cat(layer_attributions).sum(-1)
+
+_, axis = plt.subplots(figsize=(11, 2.8), layout="constrained")
+names = [f"layer {i + 1}" for i in range(len(flow))]
+heat(axis, flow, names, f"What passes through each layer to “starts at {x.tokens[start]}”")
+plt.show()
+
+# %% [markdown]
+# **What one should see.** From top to bottom the evidence gathers: in the first layers it lies on
+# the words that are compared, in the last one on the very word the model points at.
+
+# %%
+shares = flow.abs() / flow.abs().sum(1, keepdim=True)
+print("share of the answer's first word:", [f"{s:.2f}" for s in shares[:, start].tolist()])
+if not toy_qa.CHECKPOINT:
+    assert int(shares[-1].argmax()) == start
+    assert float(shares[-1, start]) > 2 * float(shares[0, start])
+
+# %% [markdown]
+# ## Going further
+#
+# **Token ids, directly.** Integer inputs are followed to their embedding lookups: no layer to name,
+# one score per id. **Two questions in one run**: `Targets` shares the forward passes between the
+# start and the end, each a function of the raw model output. **Steps until it is exact**:
+# `n_steps="auto"` doubles the steps until every delta is within `tol`.
+
+# %%
+ig = IntegratedGradients(model)
+(by_start, by_end), delta = ig.attribute(
+    x.ids,
+    baselines=x.ref_ids,
+    target=Targets(
+        lambda output: output.start_logits[:, start], lambda output: output.end_logits[:, end]
+    ),
+    forward_kwargs={"token_type_ids": x.types, "attention_mask": x.mask},
+    n_steps="auto",
+    tol=0.005,
+    return_convergence_delta=True,
+)
+print(f"{ig.steps_taken} steps, |delta| <= {float(delta.abs().max()):.4f}")
+_, axis = plt.subplots(figsize=(11, 2.2), layout="constrained")
+heat(axis, torch.cat([by_start, by_end]), ("start", "end"), "What made the start, what the end")
+plt.show()
+
+assert by_start.shape == x.ids.shape
+
+# %% [markdown]
+# **All layers at once**: a list of layers costs one sweep instead of one per layer.
+
+# %%
+every = LayerConductance(squad_pos_forward_func2, list(model.bert.encoder.layer)).attribute(
+    input_embeddings, ref_input_embeddings, additional_forward_args=(x.types, x.mask, 0)
+)
+assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(every, layer_attributions, strict=True))
+plt.close("all")

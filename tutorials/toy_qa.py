@@ -1,0 +1,175 @@
+"""What the two question-answering tutorials share: a toy task, its words, and a BERT that solves it.
+
+A story says who has what, and the question asks for one of the three owners:
+
+    who has the lamp ?    emma gray has the ball . ben dean has the lamp . gina hill has the cup .
+
+The answer, *ben dean*, is a span of the story: the model points at its first and its last word. To
+find them it must match *lamp* in the question with *lamp* in the story and go back to the name.
+
+With `CAPTUM_TUTORIAL_BERT` set to the name or the folder of a checkpoint that was fine-tuned on
+SQuAD, say `csarron/bert-base-uncased-squad-v1`, the tutorials explain that model instead.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer, BertConfig, BertForQuestionAnswering
+
+CHECKPOINT = os.environ.get("CAPTUM_TUTORIAL_BERT", "")
+
+FIRST = "anna ben carl dora emma finn gina hugo".split()
+LAST = "ash bell cole dean east ford gray hill".split()
+THINGS = "ball book cup drum flag hat key lamp".split()
+SPECIAL = "[PAD] [CLS] [SEP]".split()
+
+
+class Words:
+    """One token per word, under the names that a transformers tokenizer has for it."""
+
+    vocabulary = (*SPECIAL, *FIRST, *LAST, *THINGS, *"who has the . ?".split())
+    pad_token_id, cls_token_id, sep_token_id = range(3)
+
+    def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
+        return [self.vocabulary.index(word) for word in text.split()]
+
+    def convert_ids_to_tokens(self, ids: Tensor) -> list[str]:
+        return [self.vocabulary[i] for i in ids]
+
+
+@dataclass(frozen=True)
+class Story:
+    question: str
+    text: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A question and a text as BERT reads them, and the reference: the same length, no words."""
+
+    ids: Tensor
+    ref_ids: Tensor
+    types: Tensor
+    ref_types: Tensor
+    positions: Tensor
+    ref_positions: Tensor
+    mask: Tensor
+    tokens: list[str]
+
+
+def encode(tokenizer: Any, question: str, text: str) -> Encoded:
+    """[CLS] question [SEP] text [SEP], and [CLS] [PAD]... [SEP] [PAD]... [SEP] beside it."""
+    cls, sep, pad = tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id
+    asked, told = (tokenizer.encode(part, add_special_tokens=False) for part in (question, text))
+    ids = torch.tensor([[cls, *asked, sep, *told, sep]])
+    blank = torch.tensor([[cls, *[pad] * len(asked), sep, *[pad] * len(told), sep]])
+    types = torch.tensor([[0] * (len(asked) + 2) + [1] * (len(told) + 1)])
+    return Encoded(
+        ids=ids,
+        ref_ids=blank,
+        types=types,
+        ref_types=torch.zeros_like(types),
+        positions=torch.arange(ids.shape[1])[None],
+        ref_positions=torch.zeros_like(ids),
+        mask=torch.ones_like(ids),
+        tokens=tokenizer.convert_ids_to_tokens(ids[0]),
+    )
+
+
+def stories(count: int, seed: int) -> Iterator[Story]:
+    """`count` random stories, each with its three questions in a row."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def three(words: list[str]) -> list[str]:
+        return [words[i] for i in torch.randperm(len(words), generator=generator)[:3]]
+
+    for _ in range(count):
+        owners = [f"{first} {last}" for first, last in zip(three(FIRST), three(LAST), strict=True)]
+        things = three(THINGS)
+        text = " ".join(f"{who} has the {what} ." for who, what in zip(owners, things, strict=True))
+        for who, what in zip(owners, things, strict=True):
+            yield Story(f"who has the {what} ?", text, who)
+
+
+def rows(tokenizer: Words, given: Iterator[Story]) -> dict[str, Tensor]:
+    """Stories as a training set: all have the same length, so nothing is padded."""
+    many = list(given)
+    encoded = [encode(tokenizer, story.question, story.text) for story in many]
+    starts = [
+        each.tokens.index(s.answer.split()[0]) for each, s in zip(encoded, many, strict=True)
+    ]
+    return {
+        "input_ids": torch.cat([each.ids for each in encoded]),
+        "token_type_ids": torch.cat([each.types for each in encoded]),
+        "start_positions": torch.tensor(starts),
+        "end_positions": torch.tensor(starts) + 1,
+    }
+
+
+def tiny_bert(layers: int = 4, width: int = 48, heads: int = 4) -> BertForQuestionAnswering:
+    """A BERT in all but size."""
+    config = BertConfig(
+        vocab_size=len(Words.vocabulary),
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=2 * width,
+        max_position_embeddings=32,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        initializer_range=0.2,
+        attn_implementation="eager",
+    )
+    model = BertForQuestionAnswering(config)
+    # Equal queries and keys: from the start, equal words attend to each other in the first layer.
+    attention = model.bert.encoder.layer[0].attention.self
+    attention.key.load_state_dict(attention.query.state_dict())
+    return model
+
+
+def train(model: BertForQuestionAnswering, data: dict[str, Tensor], most: int = 900) -> int:
+    """Train until the task is solved; the number of steps it took.
+
+    A batch holds whole stories: three questions that differ in one word, and so in the answer,
+    show at once what that word is good for.
+    """
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1.5e-3)
+    warm = torch.optim.lr_scheduler.LinearLR(optimizer, 0.05, total_iters=20)
+    generator = torch.Generator().manual_seed(0)
+    smooth = 1.0
+    for step in range(most):
+        first = 3 * torch.randint(len(data["input_ids"]) // 3, (16, 1), generator=generator)
+        batch = (first + torch.arange(3)).flatten()
+        loss = model(**{name: values[batch] for name, values in data.items()}).loss
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        warm.step()
+        smooth = 0.9 * smooth + 0.1 * float(loss.detach())
+        if smooth < 0.01:
+            return step + 1
+    raise RuntimeError(f"not solved after {most} steps: the loss is {smooth:.2f}")
+
+
+def load() -> tuple[BertForQuestionAnswering, Any, Story]:
+    """A model that answers questions, its tokenizer, and a question for it."""
+    if CHECKPOINT:
+        model = BertForQuestionAnswering.from_pretrained(CHECKPOINT, attn_implementation="eager")
+        story = Story(
+            "who wrote the first program ?",
+            "ada lovelace wrote the first program, for a machine that was never built .",
+            "ada lovelace",
+        )
+        return model.eval(), AutoTokenizer.from_pretrained(CHECKPOINT), story
+    torch.manual_seed(0)
+    model, tokenizer = tiny_bert(), Words()
+    train(model, rows(tokenizer, stories(1500, seed=0)))
+    return model.eval(), tokenizer, list(stories(1, seed=2))[1]
