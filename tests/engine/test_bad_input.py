@@ -218,8 +218,8 @@ class TestLayers:
     def test_a_layer_without_scores(self):
         model = nn.Sequential(nn.Embedding(9, 2), nn.Flatten(), nn.Linear(6, 2))
         with refused(ValueError, "no floating-point tensor"):
-            LayerActivation(model, model[0]).attribute(
-                torch.ones(5, 3).long(), attribute_to_layer_input=True
+            LayerIntegratedGradients(model, model[0]).attribute(
+                torch.ones(5, 3).long(), target=0, attribute_to_layer_input=True
             )
 
     def test_no_channels(self):

@@ -13,6 +13,7 @@ from captum.attr import (
     LayerGradientXActivation,
     LayerIntegratedGradients,
     Neuron,
+    NeuronConductance,
     NeuronGradient,
     NeuronIntegratedGradients,
     Saliency,
@@ -237,6 +238,70 @@ def test_recurrent_layers(kind):
     assert whole.shape == x.shape
     assert gap.shape == (5,)
     assert gap.abs().max() < 1e-10
+
+
+class TestInputSide:
+    """What goes into a layer may also go around it."""
+
+    class Around(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(4)
+            self.first, self.second, self.last = nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 2)
+            self.double()
+
+        def forward(self, x):
+            h = self.first(x).tanh()
+            return self.last(h + self.second(h).tanh())
+
+    def test_a_gradient_is_of_all_ways(self):
+        model = self.Around()
+        found = LayerGradientXActivation(model, model.second).attribute(
+            X, target=0, attribute_to_layer_input=True
+        )
+        h = model.first(X).tanh().detach().requires_grad_()
+        output = model.last(h + model.second(h).tanh())
+        (grad,) = torch.autograd.grad(output[:, 0].sum(), h)
+        assert torch.allclose(found, (h * grad).detach())
+
+    def test_conductance_is_complete(self):
+        model = self.Around()
+        _, delta = LayerConductance(model, model.second).attribute(
+            X,
+            target=0,
+            n_steps=3000,
+            method="riemann_trapezoid",
+            attribute_to_layer_input=True,
+            return_convergence_delta=True,
+        )
+        assert delta.abs().max() < 2e-3
+
+    def test_frozen_models(self):
+        model = self.Around().requires_grad_(False)
+        found = LayerGradientXActivation(model, model.second).attribute(
+            X, target=0, attribute_to_layer_input=True
+        )
+        model.requires_grad_(True)
+        again = LayerGradientXActivation(model, model.second).attribute(
+            X, target=0, attribute_to_layer_input=True
+        )
+        assert torch.equal(found, again)
+
+    def test_ids_are_values_too(self):
+        model = nn.Sequential(nn.Embedding(9, 2), nn.Flatten())
+        ids = torch.tensor([[1, 2], [3, 4]])
+        found = LayerActivation(model, model[0]).attribute(ids, attribute_to_layer_input=True)
+        assert torch.equal(found, ids)
+
+
+def test_conductance_through_a_tuple():
+    model = nn.LSTM(3, 4, batch_first=True).double()
+    x = torch.rand(2, 5, 3, dtype=torch.float64)
+    found = NeuronConductance(lambda x: model(x)[0][:, 2].sum(1), model).attribute(x, (2, 1))
+    expected = NeuronIntegratedGradients(lambda x: model(x)[0], model).attribute(
+        x, (2, 1), method="riemann_trapezoid"
+    )
+    assert torch.allclose(found, expected)
 
 
 def test_in_place_after_the_layer():

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from captum._engine.batching import NotPerRow, Part, RowLimit, Rows, out_of_memory, split
 from captum._engine.call import Call
+from captum._engine.errors import wrong
 from captum._engine.explained import Explained, Neuron, Output
 from captum._engine.model import Model, mixes_rows
-from captum._engine.nest import Tensors
+from captum._engine.nest import Tensors, is_real
 from captum._engine.one_pass import Runner
 from captum._engine.paths import wide
 from captum._engine.progress import Progress
@@ -51,22 +52,30 @@ class Engine:
 
     # ------------------------------------------------------------------ the three questions
 
-    def read(self, call: Call, copies: int = 1, *, inputs: Tensors | None = None) -> Tensors:
-        """The values at the site, as the model makes them from the call's inputs or others."""
+    def read(
+        self,
+        call: Call,
+        copies: int = 1,
+        *,
+        inputs: Tensors | None = None,
+        every: bool = False,
+    ) -> Tensors:
+        """The values at the site, as the model makes them from the call's inputs or others.
+
+        With `every`, also those that cannot hold scores, such as token ids.
+        """
         if self._run.plain(call):
             return call.inputs if inputs is None else inputs
 
-        def keep(found: list[Tensor]) -> Callable[[Tensors], Tensors]:
-            def edit(live: Tensors) -> Tensors:
+        def one(part: Part) -> list[Tensors]:
+            found: list[Tensor] = []
+
+            def keep(live: Tensors) -> Tensors:
                 found.extend(live)
                 return tuple(x.clone() for x in live)  # what follows may work in place
 
-            return edit
-
-        def one(part: Part) -> list[Tensors]:
-            found: list[Tensor] = []
             with torch.set_grad_enabled(self.create_graph):
-                self._run.forward(part.call(inputs), keep(found), numbers=False)
+                self._run.forward(part.call(inputs), keep, numbers=False, every=every)
             return [tuple(found)]
 
         return self._over_parts(call, copies, one)[0]
@@ -121,13 +130,18 @@ class Engine:
         if self._run.plain(call) and values is not None:
             inputs, values = values, None
         follow = not cut and isinstance(self.at, Layer)
+        # What goes into a layer may also go around it: its gradient is of all its ways.
+        tied = values is None and isinstance(self.at, Layer) and self.at.side == "input"
 
         def one(part: Part) -> list[Tensors]:
             leaves: list[Tensor] = []
 
-            with self._run.autograd():
-                edit = _place(part, values, self._run.leaf_maker(leaves, follow))
-                run = self._run.forward(part.call(inputs), edit)
+            with self._run.autograd(tied):
+                part_call = part.call(inputs)
+                if tied:
+                    part_call = part_call.moved(tuple(map(_leaf, part_call.inputs)))
+                edit = _place(part, values, self._run.leaf_maker(leaves, follow, tied))
+                run = self._run.forward(part_call, edit)
                 torch.set_grad_enabled(True)
                 grads = self._run.backward(run.numbers, tuple(leaves))
             found = tuple(leaves) if self.create_graph else tuple(x.detach() for x in leaves)
@@ -229,6 +243,13 @@ class Engine:
                 parts = [self._checked(p, one, call, copies) for p in split(call, copies, limit)]
                 break
             except NotPerRow:
+                if limit is None:
+                    raise wrong(
+                        ValueError,
+                        "values at the site that keep their shape from pass to pass",
+                        "a value of another shape than the one to be put in its place",
+                        "baselines of the inputs' shape, or one example per call",
+                    ) from None
                 self.whole, self._run.seen = True, None  # once more, copy by copy
             except RuntimeError as error:
                 if not self._run.copy and "leaf Variable that requires grad" in str(error):
@@ -256,9 +277,9 @@ class Engine:
         if not self.whole and not all(
             x.shape[0] == rows if x.ndim else False for g in result for x in g
         ):
-            self.whole = True
             if copies > 1 or rows < every:
                 raise NotPerRow
+            self.whole = True
         self.progress.add(rows)
         return result
 
@@ -266,6 +287,10 @@ class Engine:
         if self.limit is None:
             self.limit = RowLimit.first(call.inputs)
         return self.limit
+
+
+def _leaf(x: Tensor) -> Tensor:
+    return x.detach().requires_grad_().clone() if is_real(x) else x
 
 
 def _place(

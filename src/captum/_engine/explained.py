@@ -10,9 +10,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from captum._engine.errors import wrong
-from captum._engine.nest import Tensors, first_tensor
+from captum._engine.nest import Tensors
 from captum._engine.site import Layer, Side, Stop, Visitor, tapped
-from captum._engine.target import Target
+from captum._engine.target import Target, as_tensor
 
 
 @dataclass
@@ -88,13 +88,10 @@ class Neuron:
             return self.target.select(value)
         self.select(value)  # refuses what is out of range
         behind = (slice(None), *self.target.index)
-        picked: Tensor = value[behind]
-        return picked
+        return as_tensor(value)[behind]
 
     def select(self, value: Any) -> Tensor:
-        if self.target.function is not None:
-            return self.target.select(value)
-        return self.target.select(first_tensor(value))
+        return self.target.select(value)
 
 
 Explained = Output | Neuron

@@ -18,7 +18,7 @@ from captum._engine.call import Call
 from captum._engine.errors import describe, wrong
 from captum._engine.explained import Explained, Neuron, Output
 from captum._engine.model import Model, has_recurrent_layer, unwrapped
-from captum._engine.nest import Tensors, is_real
+from captum._engine.nest import Tensors, is_real, replaced, scored
 from captum._engine.site import Inputs, Layer, Site, Stop, Visitor
 
 Edit = Callable[[Tensors], Tensors]
@@ -62,12 +62,12 @@ class Runner:
         """Whether the site is the model's arguments as they are."""
         return isinstance(self.at, Inputs) and all(map(is_real, call.inputs))
 
-    def autograd(self) -> AbstractContextManager[Any]:
+    def autograd(self, early: bool = False) -> AbstractContextManager[Any]:
         """The modes of a pass with a way back, also for a caller in inference mode.
 
-        No graph is built before the first value at the site is seen.
+        Unless it has to be `early`, no graph is built before the first value at the site is seen.
         """
-        early = self.create_graph or isinstance(self.model, nn.DataParallel)
+        early = early or self.create_graph or isinstance(self.model, nn.DataParallel)
         if not torch.is_inference_mode_enabled():
             return torch.set_grad_enabled(early)
         stack = ExitStack()
@@ -75,14 +75,20 @@ class Runner:
         stack.enter_context(torch.set_grad_enabled(early))
         return stack
 
-    def leaf_maker(self, leaves: list[Tensor], follow: bool) -> Callable[[Tensor], Tensor]:
+    def leaf_maker(
+        self, leaves: list[Tensor], follow: bool, tied: bool = False
+    ) -> Callable[[Tensor], Tensor]:
         """Turns each value at the site into one that gradients are taken at.
 
-        With `follow`, a value that depends on an earlier one stays tied to it.
+        With `follow`, a value that depends on an earlier one stays tied to it; with `tied`, every
+        value stays in the graph as it is.
         """
 
         def leaf(value: Tensor) -> Tensor:
             torch.set_grad_enabled(True)
+            if tied and value.requires_grad:
+                leaves.append(value)
+                return value
             keep = value.requires_grad and (self.create_graph or (leaves and follow))
             leaves.append(value if keep else value.detach().requires_grad_())
             return leaves[-1].clone() if self.copy else leaves[-1]
@@ -95,10 +101,12 @@ class Runner:
         edit: Edit,
         numbers: bool = True,
         through: Neuron | None = None,
+        every: bool = False,
     ) -> Pass:
         """Run the model; `edit` sees the values at the site and says which go on.
 
-        Without `numbers`, the pass may end once the site has been seen.
+        Without `numbers`, the pass may end once the site has been seen. With `every`, values that
+        cannot hold scores are seen too.
         """
         if through is None and isinstance(self.of, Output) and self.plain(call):
             values = edit(call.inputs)  # nothing is hooked: the model is simply called
@@ -111,7 +119,7 @@ class Runner:
             found.extend(live)
             return edit(live)
 
-        visitor = Visitor(record)
+        visitor = Visitor(record, every=every)
         if not numbers and self.seen:
             visitor.stop_after = len(self.seen)
         picked: list[Tensor] = []
@@ -121,10 +129,7 @@ class Runner:
             self.of.watched(self.neuron_calls) as watch,
             through.watched(None) if through else nullcontext() as passed,
         ):
-            try:
-                output = self._called(moved, moved.inputs)
-            except Stop:
-                output = None
+            output = self._called(moved, moved.inputs)
             if numbers:
                 picked = [watch.read(output, target) for target in call.targets]
         if watch.visitor is not None and self.neuron_calls is None:
@@ -134,18 +139,20 @@ class Runner:
         return Pass(tuple(found), picked, value)
 
     def _called(self, call: Call, inputs: Tensors) -> Any:
-        """The model's output. What it overwrites are copies: never the user's tensors.
+        """The model's output, None if the pass ended early. What it overwrites are copies.
 
         The first pass tells whether it does, so that the others need not copy.
         """
         given = inputs if self._overwrites is False else tuple(map(self._copied, inputs))
         args, kwargs = call.bind(given)
         try:
-            return self.model(*args, **kwargs)
-        finally:
-            if self._overwrites is None:
-                pairs = zip(given, inputs, strict=True)
-                self._overwrites = any(x is not y and x._version > 0 for x, y in pairs)
+            output = self.model(*args, **kwargs)
+        except Stop:
+            output = None
+        if self._overwrites is None:
+            copies = [x for x, own in zip(given, inputs, strict=True) if x is not own]
+            self._overwrites = any(x.is_inference() or x._version > 0 for x in copies)
+        return output
 
     def _copied(self, x: Tensor) -> Tensor:
         """Autograd's leaves refuse to be overwritten; ids are followed by identity."""
@@ -206,17 +213,19 @@ class Runner:
         return results
 
     def backward_through(
-        self, neuron: Neuron, number: Tensor, value: Tensor, leaves: Tensors
+        self, neuron: Neuron, number: Tensor, value: Any, leaves: Tensors
     ) -> Tensors:
         """The chain rule through one neuron: two steps back through one graph."""
         options = {"retain_graph": True, "allow_unused": True, **self.grad_kwargs}
-        (slope,) = torch.autograd.grad(number.sum(), value, **options)
-        if slope is None:
-            return tuple(map(torch.zeros_like, leaves))
+        values = scored(value)
+        slopes = torch.autograd.grad(number.sum(), values, **options)
+        pairs = zip(values, slopes, strict=True)
+        slope = replaced(value, [torch.zeros_like(v) if s is None else s for v, s in pairs])
         share = (neuron.entries(slope) * neuron.entries(value)).sum()
         grads = torch.autograd.grad(share, leaves, retain_graph=True, allow_unused=True)
-        pairs = zip(leaves, grads, strict=True)
-        return tuple(torch.zeros_like(x) if g is None else g for x, g in pairs)
+        return tuple(
+            torch.zeros_like(x) if g is None else g for x, g in zip(leaves, grads, strict=True)
+        )
 
     def _cudnn(self, call: Call) -> AbstractContextManager[Any]:
         """cuDNN cannot go backward through a recurrent layer in eval mode; PyTorch's own can."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from captum._engine.call import Call
 from captum._engine.errors import describe, wrong
 from captum._engine.lookups import Lookups, place
-from captum._engine.nest import Tensors, is_real, map_tensors, replaced, scored, scores
+from captum._engine.nest import Tensors, is_real, map_tensors, replaced, scored, scores, tensors
 
 Side = Literal["output", "input"]
 Edit = Callable[[Tensors], Sequence[Tensor]]
@@ -36,10 +36,16 @@ class Visitor:
     edit: Edit
     seen: list[tuple[int, Any]] = field(default_factory=list)  # source, the value's form
     stop_after: int | None = None
+    every: bool = False  # also values that cannot hold scores, such as ids
 
     def visit(self, source: int, value: Any, note: Any = None) -> Any:
-        new = replaced(value, self.edit(scored(value)))
-        form = map_tensors(lambda t: _SCORED if is_real(t) else _OTHER, value)
+        if self.every:
+            rest = iter(self.edit(tuple(tensors(value))))
+            new = map_tensors(lambda _: next(rest), value)
+            form = map_tensors(lambda _: _SCORED, value)
+        else:
+            new = replaced(value, self.edit(scored(value)))
+            form = map_tensors(lambda t: _SCORED if is_real(t) else _OTHER, value)
         self.seen.append((source, form if note is None else note))
         if len(self.seen) == self.stop_after:
             raise Stop
@@ -169,7 +175,7 @@ def tapped(module: nn.Module, side: Side, source: int, visitor: Visitor) -> Iter
         def before(
             _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
         ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-            if scored(args):
+            if scored(args) or (visitor.every and args):
                 return visitor.visit(source, args), kwargs
             return args, visitor.visit(source, kwargs)
 

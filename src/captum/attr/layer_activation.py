@@ -42,4 +42,4 @@ class LayerActivation(LayerAttribution):
             engine,
             call,
         ):
-            return engine.arrange(call, engine.read(call))
+            return engine.arrange(call, engine.read(call, every=True))
