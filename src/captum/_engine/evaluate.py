@@ -139,7 +139,11 @@ class Engine:
             with self._run.autograd(tied):
                 part_call = part.call(inputs)
                 if tied:
-                    part_call = part_call.moved(tuple(map(_leaf, part_call.inputs)))
+                    ends = (
+                        x if self.create_graph and x.requires_grad else _leaf(x)
+                        for x in part_call.inputs
+                    )
+                    part_call = part_call.moved(tuple(ends))
                 edit = _place(part, values, self._run.leaf_maker(leaves, follow, tied))
                 run = self._run.forward(part_call, edit)
                 torch.set_grad_enabled(True)

@@ -88,7 +88,7 @@ class Runner:
             torch.set_grad_enabled(True)
             if tied and value.requires_grad:
                 leaves.append(value)
-                return value
+                return value.clone()  # the layer may work in place
             keep = value.requires_grad and (self.create_graph or (leaves and follow))
             leaves.append(value if keep else value.detach().requires_grad_())
             return leaves[-1].clone() if self.copy else leaves[-1]

@@ -165,15 +165,9 @@ class InternalAttribution(Attribution):
     """
 
     def __init__(
-        self,
-        forward_func: Model,
-        layer: Layers,
-        device_ids: list[int] | None = None,
-        *,
-        at: Site | Layers | None = None,
-        of: Explained | None = None,
+        self, forward_func: Model, layer: Layers, device_ids: list[int] | None = None
     ) -> None:
-        super().__init__(forward_func, at=at, of=of)
+        super().__init__(forward_func)
         self.layer = layer
         self.device_ids = device_ids
 
@@ -236,7 +230,37 @@ class InputContributions(_Multiplying, GradientAttribution):
         self._multiply_by_inputs = multiply_by_inputs
 
 
-class LayerContributions(_Multiplying, LayerAttribution, GradientAttribution):
+class LayerGradientAttribution(LayerAttribution, GradientAttribution):
+    """Gradients at a layer's value; `of=` explains a neuron instead of the output."""
+
+    def __init__(
+        self,
+        forward_func: Model,
+        layer: Layers,
+        device_ids: list[int] | None = None,
+        *,
+        of: Explained | None = None,
+    ) -> None:
+        super().__init__(forward_func, layer, device_ids)
+        self._of = of
+
+
+class NeuronGradientAttribution(NeuronAttribution, GradientAttribution):
+    """Gradients of a neuron; `at=` lets them land on a layer instead of the inputs."""
+
+    def __init__(
+        self,
+        forward_func: Model,
+        layer: Layers,
+        device_ids: list[int] | None = None,
+        *,
+        at: Site | Layers | None = None,
+    ) -> None:
+        super().__init__(forward_func, layer, device_ids)
+        self._at = make_site(at)
+
+
+class LayerContributions(_Multiplying, LayerGradientAttribution):
     """Contributions of a layer's value."""
 
     def __init__(
@@ -252,7 +276,7 @@ class LayerContributions(_Multiplying, LayerAttribution, GradientAttribution):
         self._multiply_by_inputs = multiply_by_inputs
 
 
-class NeuronContributions(_Multiplying, NeuronAttribution, GradientAttribution):
+class NeuronContributions(_Multiplying, NeuronGradientAttribution):
     """Contributions to a neuron, of the inputs or of the values at `at=`."""
 
     def __init__(

@@ -14,16 +14,16 @@ from captum._engine.call import Call
 from captum._engine.call import baselines as baselines_of
 from captum._engine.errors import describe, wrong
 from captum._engine.evaluate import Engine
-from captum._engine.explained import Explained, Neuron
+from captum._engine.explained import Neuron
 from captum._engine.model import Model
 from captum._engine.nest import Tensors, is_real
 from captum._engine.paths import nodes, points, straight
 from captum._engine.progress import Progress
 from captum.attr.base import (
     GradientAttribution,
-    LayerAttribution,
+    LayerGradientAttribution,
     Layers,
-    NeuronContributions,
+    NeuronAttribution,
     Scores,
     missing,
 )
@@ -109,21 +109,7 @@ def neuron_conductance(
     return tuple((t * (x - a)).to(x.dtype) for t, a, x in triples)
 
 
-class _LayerSweep(LayerAttribution, GradientAttribution):
-    """What conductance and internal influence share: the inputs move, a layer is watched."""
-
-    def __init__(
-        self,
-        forward_func: Model,
-        layer: Layers,
-        device_ids: list[int] | None = None,
-        *,
-        of: Explained | None = None,
-    ) -> None:
-        super().__init__(forward_func, layer, device_ids, of=of)
-
-
-class LayerConductance(_LayerSweep):
+class LayerConductance(LayerGradientAttribution):
     r"""Score = Σₛ ∂f/∂y(xₛ) ⊙ (y(xₛ₊₁) - y(xₛ)) ≈ ∫ ∂f/∂y ∂y/∂x dx at a layer's value y.
 
     The inputs move from the baseline in n + 1 points xₛ. With many steps the scores sum to
@@ -215,7 +201,7 @@ class LayerConductance(_LayerSweep):
             return scores, missing(items, change, engine.lead)
 
 
-class InternalInfluence(_LayerSweep):
+class InternalInfluence(LayerGradientAttribution):
     r"""Score = ∫₀¹ ∂f/∂y(x₀ + α(x - x₀)) dα at a layer's value y.
 
     Paper: Leino et al., Influence-directed explanations for deep convolutional networks (2018),
@@ -282,7 +268,7 @@ class InternalInfluence(_LayerSweep):
             return engine.arrange(call, internal_influence(engine, call, sweep))
 
 
-class NeuronConductance(NeuronContributions):
+class NeuronConductance(NeuronAttribution, GradientAttribution):
     r"""Score = (x - x₀) ⊙ ∫₀¹ ∂f/∂y ∂y/∂x(x₀ + α(x - x₀)) dα for a neuron y of a layer.
 
     It says through which inputs a neuron contributes to the output; over all neurons of a layer
@@ -298,6 +284,20 @@ class NeuronConductance(NeuronContributions):
     >>> torch.allclose(scores[0], model[1].weight[0, 1] * model[0].weight[1])
     True
     """
+
+    def __init__(
+        self,
+        forward_func: Model,
+        layer: Layers,
+        device_ids: list[int] | None = None,
+        multiply_by_inputs: bool = True,
+    ) -> None:
+        super().__init__(forward_func, layer, device_ids)
+        self._multiply_by_inputs = multiply_by_inputs
+
+    @property
+    def multiplies_by_inputs(self) -> bool:
+        return self._multiply_by_inputs
 
     def attribute(
         self,

@@ -19,7 +19,11 @@ from captum._engine.errors import describe, wrong
 from captum._engine.evaluate import Engine
 from captum._engine.explained import Explained
 from captum._engine.model import Model
-from captum.attr.base import GradientAttribution, LayerAttribution, Scores
+from captum.attr.base import (
+    GradientAttribution,
+    LayerAttribution,
+    Scores,
+)
 
 Arrange = Callable[[Tensor], Tensor]  # a layer's value to channels first: (N, C, *S)
 _CHANNELS_FIRST = (nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.InstanceNorm1d)
@@ -63,7 +67,8 @@ class _Mapping(LayerAttribution):
         reshape_transform: Arrange | None = None,
         of: Explained | None = None,
     ) -> None:
-        super().__init__(forward_func, layer, device_ids, of=of)
+        super().__init__(forward_func, layer, device_ids)
+        self._of = of
         self.reshape_transform = reshape_transform
 
     def _arranged(self, value: Tensor) -> Arrange:

@@ -8,7 +8,11 @@ from typing import Any
 from captum._engine.call import Call
 from captum._engine.evaluate import Engine
 from captum._engine.nest import Tensors
-from captum.attr.base import GradientAttribution, NeuronAttribution, Scores
+from captum.attr.base import (
+    GradientAttribution,
+    NeuronGradientAttribution,
+    Scores,
+)
 
 
 def gradient(engine: Engine, call: Call, magnitude: bool = False) -> Tensors:
@@ -57,7 +61,7 @@ class Saliency(GradientAttribution):
             return engine.arrange(call, gradient(engine, call, magnitude=abs))
 
 
-class NeuronGradient(NeuronAttribution, GradientAttribution):
+class NeuronGradient(NeuronGradientAttribution):
     r"""Score = ∂y(x)/∂x for a neuron y of a layer.
 
     >>> import torch

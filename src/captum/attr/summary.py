@@ -525,8 +525,9 @@ def _example_count(tensors: list[Tensor], x: object) -> int:
 class ClassSummarizer(Summarizer):
     """Statistics over examples, of all of them and of each class apart.
 
-    The first dimension runs over the examples, each of which is one update: values are of shape
-    `(*F)`. `summary` and each of the `class_summaries` are lists with one dict per tensor.
+    With labels, the first dimension runs over the examples, each of which is one update: values
+    are of shape `(*F)`, and `summary` and each of the `class_summaries` are lists with one dict
+    per tensor. Without, an update is what it is for a `Summarizer`.
 
     Args:
         stats: what to compute.
@@ -548,28 +549,30 @@ class ClassSummarizer(Summarizer):
         self._classes: dict[Hashable, Summarizer] = {}
 
     def update(self, x: Tensor | float | tuple[Tensor | float, ...], labels: object = None) -> None:
-        """Update the statistics with N examples.
+        """Update the statistics with N labelled examples, or with one value for all.
 
         Args:
             x: a tensor `(N, *F)`, or a tuple of them that share N.
             labels: a list or tensor with one label per example; or one label for all of them, which
-                may be any other hashable, a tuple too; or None to update only `summary`.
+                may be any other hashable, a tuple too; or None for one update of `summary` alone.
 
         Raises:
             TypeError: for a label that cannot be a dict key, or an x that is no tensor.
             ValueError: where the numbers of examples or labels differ, or the first update had
                 other shapes; nothing was updated then.
         """
+        if labels is None:  # as a `Summarizer`: all of it is one update
+            super().update(x)
+            return
         tensors = _tensors(x)
-        count = _example_count(tensors, x)
-        keys = [] if labels is None else _keys(labels, count)
+        keys = _keys(labels, _example_count(tensors, x))
         # Made here because it hashes: an unhashable label is refused before anything is updated.
         new = {k: Summarizer(self._stats) for k in dict.fromkeys(keys) if k not in self._classes}
         examples = list(zip(*tensors, strict=True))
         for example in examples:
             super().update(example)
         self._classes.update(new)
-        for key, example in zip(keys, examples, strict=labels is not None):
+        for key, example in zip(keys, examples, strict=True):
             self._classes[key].update(example)
 
     @property
