@@ -1,4 +1,4 @@
-"""What the two question-answering tutorials share: a toy task, its words, and a BERT that solves it.
+"""What the two question-answering tutorials share: a toy task, its words, a BERT that solves it.
 
 A story says who has what, and the question asks for one of the three owners:
 
@@ -24,16 +24,16 @@ from transformers import AutoTokenizer, BertConfig, BertForQuestionAnswering
 
 CHECKPOINT = os.environ.get("CAPTUM_TUTORIAL_BERT", "")
 
-FIRST = "anna ben carl dora emma finn gina hugo".split()
-LAST = "ash bell cole dean east ford gray hill".split()
-THINGS = "ball book cup drum flag hat key lamp".split()
-SPECIAL = "[PAD] [CLS] [SEP]".split()
+FIRST = ["anna", "ben", "carl", "dora", "emma", "finn", "gina", "hugo"]
+LAST = ["ash", "bell", "cole", "dean", "east", "ford", "gray", "hill"]
+THINGS = ["ball", "book", "cup", "drum", "flag", "hat", "key", "lamp"]
+SPECIAL = ["[PAD]", "[CLS]", "[SEP]"]
 
 
 class Words:
     """One token per word, under the names that a transformers tokenizer has for it."""
 
-    vocabulary = (*SPECIAL, *FIRST, *LAST, *THINGS, *"who has the . ?".split())
+    vocabulary = (*SPECIAL, *FIRST, *LAST, *THINGS, *["who", "has", "the", ".", "?"])
     pad_token_id, cls_token_id, sep_token_id = range(3)
 
     def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
@@ -102,9 +102,7 @@ def rows(tokenizer: Words, given: Iterator[Story]) -> dict[str, Tensor]:
     """Stories as a training set: all have the same length, so nothing is padded."""
     many = list(given)
     encoded = [encode(tokenizer, story.question, story.text) for story in many]
-    starts = [
-        each.tokens.index(s.answer.split()[0]) for each, s in zip(encoded, many, strict=True)
-    ]
+    starts = [each.tokens.index(s.answer.split()[0]) for each, s in zip(encoded, many, strict=True)]
     return {
         "input_ids": torch.cat([each.ids for each in encoded]),
         "token_type_ids": torch.cat([each.types for each in encoded]),
@@ -134,20 +132,36 @@ def tiny_bert(layers: int = 4, width: int = 48, heads: int = 4) -> BertForQuesti
     return model
 
 
-def train(model: BertForQuestionAnswering, data: dict[str, Tensor], most: int = 900) -> int:
-    """Train until the task is solved; the number of steps it took.
+def batches(data: dict[str, Tensor], seed: int) -> Iterator[dict[str, Tensor]]:
+    """Whole stories: three questions that differ in one word, and so in the answer, show at once
+    what that word is good for."""
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        first = 3 * torch.randint(len(data["input_ids"]) // 3, (16, 1), generator=generator)
+        batch = (first + torch.arange(3)).flatten()
+        yield {name: values[batch] for name, values in data.items()}
 
-    A batch holds whole stories: three questions that differ in one word, and so in the answer,
-    show at once what that word is good for.
+
+def blanked(ids: Tensor) -> Tensor:
+    """Half of the rows with some of their words gone, from none to all."""
+    gone = torch.rand(ids.shape) < torch.rand(len(ids), 1)
+    gone &= (ids > Words.sep_token_id) & (torch.arange(len(ids))[:, None] % 2 == 0)
+    return ids.masked_fill(gone, Words.pad_token_id)
+
+
+def train(model: BertForQuestionAnswering, data: dict[str, Tensor], most: int = 900) -> None:
+    """Train until the task is solved, then with blanks.
+
+    The blanks make `[PAD]` what a reference has to be, a word that says nothing: what the model
+    answers to it is a guess between the three owners, not an accident outside of all training.
     """
     optimizer = torch.optim.AdamW(model.parameters(), lr=1.5e-3)
     warm = torch.optim.lr_scheduler.LinearLR(optimizer, 0.05, total_iters=20)
-    generator = torch.Generator().manual_seed(0)
-    smooth = 1.0
-    for step in range(most):
-        first = 3 * torch.randint(len(data["input_ids"]) // 3, (16, 1), generator=generator)
-        batch = (first + torch.arange(3)).flatten()
-        loss = model(**{name: values[batch] for name, values in data.items()}).loss
+    smooth, solved = 1.0, most
+    for step, batch in enumerate(batches(data, seed=0)):
+        if step > solved:
+            batch["input_ids"] = blanked(batch["input_ids"])
+        loss = model(**batch).loss
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -155,8 +169,11 @@ def train(model: BertForQuestionAnswering, data: dict[str, Tensor], most: int = 
         warm.step()
         smooth = 0.9 * smooth + 0.1 * float(loss.detach())
         if smooth < 0.01:
-            return step + 1
-    raise RuntimeError(f"not solved after {most} steps: the loss is {smooth:.2f}")
+            solved = min(solved, step)
+        if step == solved + 150:
+            return
+        if step == most == solved:
+            raise RuntimeError(f"not solved after {most} steps: the loss is {smooth:.2f}")
 
 
 def load() -> tuple[BertForQuestionAnswering, Any, Story]:
@@ -169,7 +186,7 @@ def load() -> tuple[BertForQuestionAnswering, Any, Story]:
             "ada lovelace",
         )
         return model.eval(), AutoTokenizer.from_pretrained(CHECKPOINT), story
-    torch.manual_seed(0)
+    torch.manual_seed(1)
     model, tokenizer = tiny_bert(), Words()
     train(model, rows(tokenizer, stories(1500, seed=0)))
     return model.eval(), tokenizer, list(stories(1, seed=2))[1]

@@ -21,7 +21,7 @@ from captum._engine.errors import wrong
 from captum._engine.explained import Explained, Neuron, Output
 from captum._engine.model import Model, mixes_rows
 from captum._engine.nest import Tensors, is_real
-from captum._engine.one_pass import Runner
+from captum._engine.one_pass import Edit, Runner
 from captum._engine.paths import wide
 from captum._engine.progress import Progress
 from captum._engine.site import Inputs, Layer, Site
@@ -70,7 +70,7 @@ class Engine:
         def one(part: Part) -> list[Tensors]:
             found: list[Tensor] = []
 
-            def keep(live: Tensors) -> Tensors:
+            def keep(_source: int, live: Tensors) -> Tensors:
                 found.extend(live)
                 return tuple(x.clone() for x in live)  # what follows may work in place
 
@@ -91,7 +91,7 @@ class Engine:
         """The explained number for every row, shape (copies * N,); several targets lead."""
 
         def one(part: Part) -> list[Tensors]:
-            edit = _place(part, values, lambda x: x)
+            edit = _place(part, values, lambda _source, live: live)
             # While sizes are learnt a graph is built, as what it keeps is what is measured.
             with torch.set_grad_enabled(self.create_graph or self._learning):
                 numbers = self._run.forward(part.call(inputs), edit).numbers
@@ -119,7 +119,7 @@ class Engine:
             copies: how many points per example `inputs` and `values` hold.
             inputs: points for the model's inputs, (copies * N, *F); the call's own by default.
             values: points for the site's values, likewise; what the model makes by default.
-            cut: hold every value at the site fixed while another one moves. Without, a value
+            cut: hold the other runs of a module fixed where one of them moves. Without, a value
                 that depends on an earlier one gives that its share.
 
         Returns:
@@ -129,7 +129,6 @@ class Engine:
 
         if self._run.plain(call) and values is not None:
             inputs, values = values, None
-        follow = not cut and isinstance(self.at, Layer)
         # What goes into a layer may also go around it: its gradient is of all its ways.
         tied = values is None and isinstance(self.at, Layer) and self.at.side == "input"
 
@@ -144,7 +143,7 @@ class Engine:
                         for x in part_call.inputs
                     )
                     part_call = part_call.moved(tuple(ends))
-                edit = _place(part, values, self._run.leaf_maker(leaves, follow, tied))
+                edit = _place(part, values, self._run.leaf_maker(leaves, cut, tied))
                 run = self._run.forward(part_call, edit)
                 torch.set_grad_enabled(True)
                 grads = self._run.backward(run.numbers, tuple(leaves))
@@ -166,7 +165,7 @@ class Engine:
             leaves: list[Tensor] = []
 
             with self._run.autograd():
-                edit = _place(part, None, self._run.leaf_maker(leaves, follow=False))
+                edit = self._run.leaf_maker(leaves)
                 run = self._run.forward(part.call(inputs), edit, through=neuron)
                 torch.set_grad_enabled(True)
                 return [
@@ -188,6 +187,19 @@ class Engine:
         flat = rows.reshape(*lead, len(weights), -1).to(wide(rows.dtype))
         summed = torch.matmul(weights.to(flat.device, flat.dtype), flat)
         return summed.reshape(*lead, -1, *rows.shape[self.lead + 1 :])
+
+    def missing(self, call: Call, items: Tensors, change: Tensor) -> Tensor:
+        """Σ scores - change for every example, (N,); several targets lead.
+
+        Where scores do not lie example by example (a recurrent state, the nodes of a graph), the
+        batch has one total, (1,).
+        """
+        lead = self.lead
+        rows = [x.flatten(lead + 1).sum(-1) if x.ndim > lead + 1 else x for x in items]
+        if not call.aligned or any(row.shape != change.shape for row in rows):
+            rows = [row.sum(-1, keepdim=True) for row in rows]
+            change = change.sum(-1, keepdim=True)
+        return torch.stack([row.to(change.device) for row in rows]).sum(0) - change
 
     def expect(self, call: Call, points: int, reads: int = 0, evaluations: int = 0) -> None:
         """Tell the progress bar how many model rows there will be, per example.
@@ -297,19 +309,16 @@ def _leaf(x: Tensor) -> Tensor:
     return x.detach().requires_grad_().clone() if is_real(x) else x
 
 
-def _place(
-    part: Part, values: Tensors | None, then: Callable[[Tensor], Tensor]
-) -> Callable[[Tensors], Tensors]:
+def _place(part: Part, values: Tensors | None, then: Edit) -> Edit:
     """An edit that puts the given values in the place of the live ones, in order."""
     if values is None:
-        return lambda live: tuple(map(then, live))
+        return then
     rest = iter([part.take(v) for v in values])
 
-    def edit(live: Tensors) -> Tensors:
+    def edit(source: int, live: Tensors) -> Tensors:
         new = tuple(next(rest) for _ in live)
-        for old, value in zip(live, new, strict=True):
-            if old.shape != value.shape:
-                raise NotPerRow
-        return tuple(then(v.to(old.device)) for old, v in zip(live, new, strict=True))
+        if any(old.shape != value.shape for old, value in zip(live, new, strict=True)):
+            raise NotPerRow
+        return then(source, tuple(v.to(old.device) for old, v in zip(live, new, strict=True)))
 
     return edit

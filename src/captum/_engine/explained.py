@@ -56,7 +56,7 @@ class Neuron:
     def watched(self, calls: int | None) -> Iterator[Watch]:
         values: list[Any] = []
 
-        def keep(live: Tensors) -> Tensors:
+        def keep(_source: int, live: Tensors) -> Tensors:
             # What follows in the model may work in place: it gets the copy.
             values.append(live)
             return tuple(x.clone() for x in live)

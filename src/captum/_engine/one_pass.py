@@ -7,8 +7,8 @@ they were found.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,10 +18,10 @@ from captum._engine.call import Call
 from captum._engine.errors import describe, wrong
 from captum._engine.explained import Explained, Neuron, Output
 from captum._engine.model import Model, has_recurrent_layer, unwrapped
-from captum._engine.nest import Tensors, is_real, replaced, scored
+from captum._engine.nest import Tensors, is_real, map_tensors, replaced, scored
 from captum._engine.site import Inputs, Layer, Site, Stop, Visitor
 
-Edit = Callable[[Tensors], Tensors]
+Edit = Callable[[int, Tensors], Tensors]  # source, its values -> what goes on in the model
 
 
 @dataclass
@@ -63,37 +63,32 @@ class Runner:
         return isinstance(self.at, Inputs) and all(map(is_real, call.inputs))
 
     def autograd(self, early: bool = False) -> AbstractContextManager[Any]:
-        """The modes of a pass with a way back, also for a caller in inference mode.
+        """The mode of a pass with a way back: no graph before the first value at the site.
 
-        Unless it has to be `early`, no graph is built before the first value at the site is seen.
+        Unless it has to be `early`, because that value is not all there is to follow.
         """
         early = early or self.create_graph or isinstance(self.model, nn.DataParallel)
-        if not torch.is_inference_mode_enabled():
-            return torch.set_grad_enabled(early)
-        stack = ExitStack()
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.set_grad_enabled(early))
-        return stack
+        return torch.set_grad_enabled(early)
 
-    def leaf_maker(
-        self, leaves: list[Tensor], follow: bool, tied: bool = False
-    ) -> Callable[[Tensor], Tensor]:
+    def leaf_maker(self, leaves: list[Tensor], cut: bool = False, tied: bool = False) -> Edit:
         """Turns each value at the site into one that gradients are taken at.
 
-        With `follow`, a value that depends on an earlier one stays tied to it; with `tied`, every
-        value stays in the graph as it is.
+        A value that depends on an earlier one stays tied to it; with `cut`, not to an earlier run
+        of the same module. With `tied`, every value stays in the graph as it is.
         """
+        ran: set[int] = set()
 
-        def leaf(value: Tensor) -> Tensor:
+        def edit(source: int, live: Tensors) -> Tensors:
             torch.set_grad_enabled(True)
-            if tied and value.requires_grad:
-                leaves.append(value)
-                return value.clone()  # the layer may work in place
-            keep = value.requires_grad and (self.create_graph or (leaves and follow))
-            leaves.append(value if keep else value.detach().requires_grad_())
-            return leaves[-1].clone() if self.copy else leaves[-1]
+            follow = self.create_graph or (
+                isinstance(self.at, Layer) and bool(ran) and not (cut and source in ran)
+            )
+            ran.add(source)
+            new = [x if x.requires_grad and (follow or tied) else _leaf(x) for x in live]
+            leaves.extend(new)
+            return tuple(x.clone() for x in new) if self.copy or tied else tuple(new)
 
-        return leaf
+        return edit
 
     def forward(
         self,
@@ -109,15 +104,15 @@ class Runner:
         cannot hold scores are seen too.
         """
         if through is None and isinstance(self.of, Output) and self.plain(call):
-            values = edit(call.inputs)  # nothing is hooked: the model is simply called
+            values = edit(0, call.inputs)  # nothing is hooked: the model is simply called
             with self._cudnn(call):
                 output = self._called(call, values)
             return Pass(values, [target.select(output) for target in call.targets])
         found: list[Tensor] = []
 
-        def record(live: Tensors) -> Tensors:
+        def record(source: int, live: Tensors) -> Tensors:
             found.extend(live)
-            return edit(live)
+            return edit(source, live)
 
         visitor = Visitor(record, every=every)
         if not numbers and self.seen:
@@ -143,22 +138,32 @@ class Runner:
 
         The first pass tells whether it does, so that the others need not copy.
         """
-        given = inputs if self._overwrites is False else tuple(map(self._copied, inputs))
-        args, kwargs = call.bind(given)
-        try:
-            output = self.model(*args, **kwargs)
-        except Stop:
-            output = None
+        if self._overwrites is False:
+            return self._output(call, inputs)
+        copies: list[Tensor] = []
+
+        def copied(x: Tensor) -> Tensor:
+            # Autograd's leaves refuse to be overwritten; ids are followed by identity.
+            if (x.is_leaf and x.requires_grad) or (isinstance(self.at, Inputs) and not is_real(x)):
+                return x
+            copies.append(x.clone())
+            return copies[-1]
+
+        given = tuple(map(copied, inputs))
+        extra = replace(
+            call, args=map_tensors(copied, call.args), kwargs=map_tensors(copied, call.kwargs)
+        )
+        output = self._output(extra, given)
         if self._overwrites is None:
-            copies = [x for x, own in zip(given, inputs, strict=True) if x is not own]
-            self._overwrites = any(x.is_inference() or x._version > 0 for x in copies)
+            self._overwrites = any(x._version > 0 for x in copies)
         return output
 
-    def _copied(self, x: Tensor) -> Tensor:
-        """Autograd's leaves refuse to be overwritten; ids are followed by identity."""
-        leaf = x.is_leaf and x.requires_grad
-        followed = isinstance(self.at, Inputs) and not is_real(x)
-        return x if leaf or followed else x.clone()
+    def _output(self, call: Call, inputs: Tensors) -> Any:
+        args, kwargs = call.bind(inputs)
+        try:
+            return self.model(*args, **kwargs)
+        except Stop:
+            return None
 
     def _check_site(self, visitor: Visitor, call: Call) -> None:
         if self.seen is None:
@@ -234,3 +239,7 @@ class Runner:
         if self._recurrent is None:
             self._recurrent = has_recurrent_layer(self.model)
         return torch.backends.cudnn.flags(enabled=not self._recurrent)
+
+
+def _leaf(x: Tensor) -> Tensor:
+    return x.detach().requires_grad_()

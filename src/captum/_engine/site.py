@@ -20,7 +20,7 @@ from captum._engine.lookups import Lookups, place
 from captum._engine.nest import Tensors, is_real, map_tensors, replaced, scored, scores, tensors
 
 Side = Literal["output", "input"]
-Edit = Callable[[Tensors], Sequence[Tensor]]
+Edit = Callable[[int, Tensors], Sequence[Tensor]]  # source, its values -> what goes on
 
 _SCORED, _OTHER = torch.empty(0), torch.empty(0, dtype=torch.bool)
 
@@ -40,11 +40,11 @@ class Visitor:
 
     def visit(self, source: int, value: Any, note: Any = None) -> Any:
         if self.every:
-            rest = iter(self.edit(tuple(tensors(value))))
+            rest = iter(self.edit(source, tuple(tensors(value))))
             new = map_tensors(lambda _: next(rest), value)
             form = map_tensors(lambda _: _SCORED, value)
         else:
-            new = replaced(value, self.edit(scored(value)))
+            new = replaced(value, self.edit(source, scored(value)))
             form = map_tensors(lambda t: _SCORED if is_real(t) else _OTHER, value)
         self.seen.append((source, form if note is None else note))
         if len(self.seen) == self.stop_after:
@@ -216,5 +216,5 @@ def _eager(module: Any) -> nn.Module:
 
 
 def _short(module: nn.Module) -> str:
-    text = repr(module).split("\n")[0]
-    return text if len(text) < 80 else type(module).__name__
+    text = repr(module)
+    return type(module).__name__ if "\n" in text or len(text) > 80 else text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -148,7 +148,7 @@ class GradientAttribution(Attribution):
         start = end.moved(baselines(end, start_point))
         engine = Engine(self.forward_func)
         change = engine.evaluate(end) - engine.evaluate(start)
-        return missing(scored(attributions), change)
+        return engine.missing(end, scored(attributions), change)
 
 
 class PerturbationAttribution(Attribution):
@@ -296,22 +296,10 @@ def _side(is_input: bool) -> Side:
     return "input" if is_input else "output"
 
 
-def missing(items: Sequence[Tensor], change: Tensor, lead: int = 0) -> Tensor:
-    """Σ scores - change for every example, (N,); several targets lead.
-
-    Where scores do not lie example by example (a recurrent state, the nodes of a graph), the batch
-    has one total, (1,).
-    """
-    rows = [x.flatten(lead + 1).sum(-1) if x.ndim > lead + 1 else x for x in items]
-    if any(row.shape != change.shape for row in rows):
-        rows = [row.sum(-1, keepdim=True) for row in rows]
-        change = change.sum(-1, keepdim=True)
-    return torch.stack([row.to(change.device) for row in rows]).sum(0) - change
-
-
 def compute_gradients(
     forward_fn: Model, inputs: Any, target_ind: Any = None, additional_forward_args: Any = None
 ) -> tuple[Tensor, ...]:
     """∂f/∂x for each input: what `GradientAttribution.gradient_func` is."""
-    call = make_call(forward_fn, inputs, target_ind, additional_forward_args)
-    return Engine(forward_fn, Inputs()).gradients(call)[1]
+    with torch.inference_mode(False):
+        call = make_call(forward_fn, inputs, target_ind, additional_forward_args)
+        return Engine(forward_fn, Inputs()).gradients(call)[1]

@@ -25,7 +25,6 @@ from captum.attr.base import (
     Layers,
     NeuronAttribution,
     Scores,
-    missing,
 )
 
 
@@ -198,7 +197,7 @@ class LayerConductance(LayerGradientAttribution):
             if not return_convergence_delta:
                 return scores
             change = engine.evaluate(call) - engine.evaluate(call, inputs=sweep.start)
-            return scores, missing(items, change, engine.lead)
+            return scores, engine.missing(call, items, change)
 
 
 class InternalInfluence(LayerGradientAttribution):

@@ -25,7 +25,6 @@ from captum.attr.base import (
     LayerContributions,
     NeuronContributions,
     Scores,
-    missing,
 )
 
 
@@ -108,7 +107,7 @@ def _sampled(
         change = engine.evaluate(call, samples, **{where: end}) - engine.evaluate(
             call, samples, **{where: start}
         )
-        gap = missing(shares, change, engine.lead)
+        gap = engine.missing(call, shares, change)
     return (shares if how.multiply else grads), gap
 
 

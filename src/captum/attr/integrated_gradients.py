@@ -25,7 +25,6 @@ from captum.attr.base import (
     LayerContributions,
     NeuronContributions,
     Scores,
-    missing,
 )
 
 Steps = int | Literal["auto"]
@@ -96,7 +95,7 @@ def _integrated(
         ]
     share = _mean(shares)
     items = share if how.multiply else _mean(slopes)
-    delta = missing(share, change, engine.lead)
+    delta = engine.missing(call, share, change)
     return Integrated(tuple(i.to(v.dtype) for i, v in zip(items, end, strict=True)), delta, steps)
 
 

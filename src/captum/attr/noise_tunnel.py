@@ -92,7 +92,8 @@ class NoiseTunnel(Attribution):
             nt_type: smoothgrad, smoothgrad_sq or vargrad.
             nt_samples: noisy copies per example.
             nt_samples_batch_size: copies handed to the method at a time; it splits them into
-                passes by itself, so this changes memory, never numbers.
+                passes by itself, so this changes memory, not numbers; only a method that draws
+                at random itself then draws in another order.
             stdevs: standard deviation of the noise, for all inputs or one each.
             draw_baseline_from_distrib: `baselines` are rows (K, *F) to draw from.
             tol: stop once every standard error is at most tol times the largest mean score.

@@ -1,0 +1,1 @@
+"""One table of methods, one file per law, and every method keeps every law that it promises."""
