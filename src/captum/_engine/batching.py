@@ -26,6 +26,7 @@ Rows = int | Literal["auto"] | None
 
 _MB = 1 << 20
 _CPU_ACTIVATION = 4 * _MB  # the largest one; about a core's share of the last cache
+_CPU_ENOUGH = 1 * _MB, 2048  # beyond so many bytes and rows, more rows only fill the cache
 _CPU_TOTAL = 256 * _MB  # all of one pass
 _GPU_ACTIVATION = 256 * _MB  # enough rows to fill the device
 _GPU_SHARE = 0.25  # of the memory that is free
@@ -76,6 +77,9 @@ class RowLimit:
         if total:
             activation, budget = budgets(device)
             by_cache, by_memory = activation * rows // largest, budget * rows // total
+            if device.type == "cpu":
+                size, many = _CPU_ENOUGH
+                by_cache = min(by_cache, max(many, size * rows // largest))
             self.rows = max(1, min(by_cache, by_memory, _MOST_ROWS))
 
     def halve(self) -> bool:
@@ -91,7 +95,7 @@ class NotPerRow(Exception):  # noqa: N818 - a finding that changes the plan, not
     """Something in a pass does not have one row per example: rows cannot be split or repeated."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Part:
     """One pass: its call, and how to take its share of tensors with a row per copy."""
 
@@ -110,6 +114,9 @@ def split(call: Call, copies: int, limit: RowLimit | None) -> Iterator[Part]:
     Whole copies where they fit, else a share of one copy's rows. Without a limit, one copy each.
     """
     n = call.rows
+    if copies * n == 1:
+        yield Part(call.moved, _all, 1)
+        return
     if limit is None:
         for copy in range(copies):
             yield Part(call.moved, partial(_share, copy=copy, copies=copies), n)
@@ -125,6 +132,10 @@ def split(call: Call, copies: int, limit: RowLimit | None) -> Iterator[Part]:
             make = partial(call.narrow, row, length)
         yield Part(make, partial(_rows, start=start, length=length), length)
         start += length
+
+
+def _all(x: Tensor) -> Tensor:
+    return x
 
 
 def _share(x: Tensor, copy: int, copies: int) -> Tensor:

@@ -74,9 +74,9 @@ class Engine:
                 found.extend(live)
                 return tuple(x.clone() for x in live)  # what follows may work in place
 
-            with torch.set_grad_enabled(self.create_graph):
+            with torch.set_grad_enabled(self.create_graph or self._learning):
                 self._run.forward(part.call(inputs), keep, numbers=False, every=every)
-            return [tuple(found)]
+            return [tuple(x if self.create_graph else x.detach() for x in found)]
 
         return self._over_parts(call, copies, one)[0]
 
@@ -135,7 +135,8 @@ class Engine:
         def one(part: Part) -> list[Tensors]:
             leaves: list[Tensor] = []
 
-            with self._run.autograd(tied):
+            # What leads to the site is measured too, while sizes are learnt.
+            with self._run.autograd(tied or self._learning):
                 part_call = part.call(inputs)
                 if tied:
                     ends = (
@@ -254,12 +255,13 @@ class Engine:
         """Run `one` on every part, and put the parts' rows together again."""
         while True:
             self.whole = self.whole or not call.aligned or mixes_rows(self._run.model)
-            limit = None if self.whole else self._limit(call)
+            alone = self.whole or call.rows * copies == 1
+            limit = None if alone else self._limit(call)
             try:
                 parts = [self._checked(p, one, call, copies) for p in split(call, copies, limit)]
                 break
             except NotPerRow:
-                if limit is None:
+                if self.whole:
                     raise wrong(
                         ValueError,
                         "values at the site that keep their shape from pass to pass",

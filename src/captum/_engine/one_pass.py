@@ -150,10 +150,10 @@ class Runner:
             return copies[-1]
 
         given = tuple(map(copied, inputs))
-        extra = replace(
-            call, args=map_tensors(copied, call.args), kwargs=map_tensors(copied, call.kwargs)
-        )
-        output = self._output(extra, given)
+        if call.args or call.kwargs:
+            args, kwargs = map_tensors(copied, call.args), map_tensors(copied, call.kwargs)
+            call = replace(call, args=args, kwargs=kwargs)
+        output = self._output(call, given)
         if self._overwrites is None:
             self._overwrites = any(x._version > 0 for x in copies)
         return output
@@ -191,7 +191,7 @@ class Runner:
     def backward(self, numbers: list[Tensor], leaves: Tensors) -> list[Tensors]:
         """Gradients of each target's numbers; zeros where nothing depends on a value."""
         results: list[Tensors] = []
-        unused = set(range(len(leaves)))
+        used: set[int] = set()
         for i, number in enumerate(numbers):
             found: tuple[Tensor | None, ...] = (None,) * len(leaves)
             if number.requires_grad:
@@ -204,17 +204,21 @@ class Runner:
                     create_graph=self.create_graph,
                     **{"allow_unused": True, **self.grad_kwargs},
                 )
-            unused -= {j for j, g in enumerate(found) if g is not None}
+            used.update(j for j, g in enumerate(found) if g is not None)
             pairs = zip(leaves, found, strict=True)
             results.append(tuple(torch.zeros_like(x) if g is None else g for x, g in pairs))
-        if len(unused) == len(leaves):
+        if not used:
             raise wrong(
                 ValueError,
                 "an explained output that depends on the site through differentiable operations",
                 "an output without a gradient",
                 "a model without argmax, detach or no_grad between the inputs and the output",
             )
-        self.unused = unused if self.unused is None else self.unused & unused
+        if len(used) < len(leaves) or self.unused:
+            unused = set(range(len(leaves))) - used
+            self.unused = unused if self.unused is None else self.unused & unused
+        else:
+            self.unused = set()
         return results
 
     def backward_through(

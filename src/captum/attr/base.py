@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -108,9 +108,16 @@ class Attribution:
             progress=progress,
         )
         # Under a caller's inference_mode not even a copy of the inputs could take part in autograd.
-        with torch.inference_mode(False), engine.progress, torch.set_grad_enabled(create_graph):
-            call = make_call(self.forward_func, inputs, target, args, kwargs)
-            yield engine, call
+        inference = torch.is_inference_mode_enabled()
+        before = torch.is_grad_enabled()
+        with torch.inference_mode(False) if inference else nullcontext():
+            torch.set_grad_enabled(create_graph)
+            try:
+                call = make_call(self.forward_func, inputs, target, args, kwargs)
+                yield engine, call
+            finally:
+                torch.set_grad_enabled(before)
+                engine.progress.close()
         engine.warn_unused(call)
 
 

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from captum._engine.errors import describe, wrong
 from captum._engine.features import Features, make_features
-from captum._engine.nest import Tensors
+from captum._engine.nest import Tensors, tensors
 from captum._engine.progress import Progress
 from captum._engine.target import Targets, as_tensor
 from captum.attr.base import Attribution, PerturbationAttribution, Scores
 
+_ROOM = 64 << 20  # bytes for the reduced outputs of perturbations evaluated together
 Reduce = Callable[[Any, Any, tuple[Any, ...]], Any]
 
 
@@ -46,6 +47,7 @@ class _Corpus:
     reduce: Reduce
     to_metric: Callable[[Any], Tensor] | None
     progress: Progress
+    state_bytes: int = 0  # what one row's reduced outputs take in memory
 
     def __call__(self, present: Tensor) -> Tensor:
         """Every row's metric; the data set is read once for all of them."""
@@ -57,6 +59,7 @@ class _Corpus:
             for i, row in enumerate(present):
                 done[i] = self._one(done[i], row, batch, roles, scored, bases)
             self.progress.add(len(present) * len(scored[0]))
+        self.state_bytes = sum(x.nbytes for x in tensors(done)) // len(done)
         metrics = [as_tensor(self.to_metric(d) if self.to_metric else d) for d in done]
         return torch.stack([m.detach().reshape(-1) for m in metrics])
 
@@ -133,7 +136,8 @@ class DataLoaderAttribution(Attribution):
             feature_mask: integers (1, *F) per scored element; every entry by default.
             reduce: reduce(done, output, batch) -> done, from None on; concatenates by default.
             to_metric: the metric of what is reduced; itself by default.
-            perturbations_per_pass: perturbations evaluated each time the data set is read.
+            perturbations_per_pass: perturbations evaluated each time the data set is read, at
+                least; as many more as their reduced outputs leave room for in memory.
             show_progress: a progress bar of model rows.
             return_input_shape: False gives scores per feature, (M, G).
 
@@ -148,29 +152,33 @@ class DataLoaderAttribution(Attribution):
         scored = tuple(x for x, r in zip(first, roles, strict=True) if r == InputRole.need_attr)
         features = make_features(scored, _masks(feature_mask, scored))
         present = torch.ones(1, features.count)
-        with Progress(self.get_name(), None, show_progress) as progress:
-            corpus = _Corpus(
-                self.forward_func,
-                dataloader,
-                input_roles,
-                baselines,
-                features,
-                reduce or _concatenated,
-                to_metric,
-                progress,
-            )
+        progress = Progress(self.get_name(), None, show_progress)
+        corpus = _Corpus(
+            self.forward_func,
+            dataloader,
+            input_roles,
+            baselines,
+            features,
+            reduce or _concatenated,
+            to_metric,
+            progress,
+        )
+        try:
             scores = self._scores(_Remembering(corpus), present, perturbations_per_pass)
+        finally:
+            progress.close()
         if not return_input_shape:
             return scores
         shaped = features.spread(scores.unsqueeze(-1))
         shaped = tuple(s.squeeze(1) for s in shaped)
         return shaped[0] if isinstance(batch, Tensor) else shaped
 
-    def _scores(self, corpus: Callable[[Tensor], Tensor], present: Tensor, rows: int) -> Tensor:
+    def _scores(self, corpus: _Remembering, present: Tensor, rows: int) -> Tensor:
         """The wrapped method's scores of every metric, (M, G)."""
         method = copy.copy(self.attr_method)
         method.forward_func = corpus
         metrics = corpus(present).shape[1]
+        rows = max(rows, _ROOM // max(1, corpus.function.state_bytes))
         found = method.attribute(
             present, target=Targets(*range(metrics)), perturbations_per_eval=rows
         )
@@ -180,7 +188,7 @@ class DataLoaderAttribution(Attribution):
 class _Remembering:
     """Never evaluates the same row twice: a pass over a data set is dear."""
 
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, function: _Corpus) -> None:
         self.function = function
         self.known: dict[tuple[float, ...], Tensor] = {}
 
