@@ -15,6 +15,7 @@ from captum.attr import (
     LayerIntegratedGradients,
     NoiseTunnel,
     Saliency,
+    Targets,
 )
 
 
@@ -207,3 +208,22 @@ class TestProgress:
     def test_silent_by_default(self, capsys):
         IntegratedGradients(Recording()).attribute(torch.rand(4, 3), target=0)
         assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda m, x, t: Saliency(m).attribute(x, target=t),
+        lambda m, x, t: IntegratedGradients(m).attribute(x, target=t),
+        lambda m, x, t: LayerConductance(m, m.first).attribute(x, target=t),
+        lambda m, x, t: FeatureAblation(m).attribute(x, target=t),
+    ],
+)
+def test_several_targets_share_their_forwards(run):
+    one, several = Recording(), Recording()
+    x = torch.rand(5, 3)
+    run(one, x, 0)
+    found = run(several, x, Targets(0, 1, 0))
+    assert several.passes == one.passes
+    assert torch.equal(found[0], found[2])
+    assert torch.allclose(found[1], run(Recording(), x, 1), atol=1e-6)
