@@ -1,5 +1,7 @@
 """Passes of a bearable size: explicit sizes to the row, our own by what was measured."""
 
+import weakref
+
 import pytest
 import torch
 from torch import nn
@@ -135,6 +137,68 @@ def test_an_output_for_the_whole_batch():
     assert torch.allclose(scores, x * x.mean() / x.numel(), atol=1e-12)
     assert delta.shape == (1,)
     assert float(delta.abs()) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("model", "target"),
+    [
+        (lambda x: x.pow(2).sum(1).mean(), None),
+        (lambda x: x.pow(2).mean(1, keepdim=True), lambda output: output[:, 0].mean()),
+    ],
+)
+def test_a_mean_over_the_batch_is_never_split(model, target):
+    """One number for the whole batch: repeating or splitting rows would change it."""
+    x = torch.rand(4, 3, dtype=torch.float64)
+    found = IntegratedGradients(model).attribute(x, target=target)
+    one = IntegratedGradients(model).attribute(x, target=target, internal_batch_size=4)
+    assert torch.allclose(found, one)
+    many = torch.rand(5000, 3, dtype=torch.float64)
+    plain = many.clone().requires_grad_()
+    output = model(plain)
+    (expected,) = torch.autograd.grad(output if target is None else target(output), plain)
+    assert torch.allclose(Saliency(model).attribute(many, target=target), expected.abs())
+
+
+def test_time_first_recurrent_models():
+    torch.manual_seed(0)
+    rnn, last = nn.RNN(3, 4).double(), nn.Linear(4, 1).double()
+    x = torch.rand(5, 2, 3, dtype=torch.float64)
+
+    def model(x):
+        return last(rnn(x)[0][-1])
+
+    found, delta = IntegratedGradients(model).attribute(x, return_convergence_delta=True)
+    assert delta.shape == (1,)
+    assert float(delta.abs()) < 1e-10
+    assert torch.allclose(found, IntegratedGradients(model).attribute(x, internal_batch_size=5))
+
+
+def test_batch_norm_in_training_behind_a_method():
+    model = nn.Sequential(nn.BatchNorm1d(3, momentum=0.0), nn.Tanh(), nn.Linear(3, 1)).double()
+    x = torch.rand(4, 3, dtype=torch.float64)
+    found = IntegratedGradients(model.forward).attribute(x)
+    assert torch.allclose(found, IntegratedGradients(model).attribute(x))
+
+
+def test_a_tolerance_stops_the_draws():
+    model = Recording()
+    GradientShap(model).attribute(
+        torch.rand(4, 3), torch.rand(8, 3), n_samples=20_000, tol=0.5, target=0
+    )
+    assert sum(model.passes) < 4000
+
+
+def test_a_large_output_is_not_kept():
+    """A view of the picked numbers would keep each pass's whole output alive."""
+    kept = []
+
+    def model(x):
+        output = x.sum(1, keepdim=True).expand(-1, 50).clone()
+        kept.append(weakref.ref(output))
+        return output
+
+    FeatureAblation(model).attribute(torch.rand(5, 4), target=3, perturbations_per_eval=1)
+    assert sum(ref() is not None for ref in kept) <= 1
 
 
 def test_a_graph_whose_inputs_have_different_rows():

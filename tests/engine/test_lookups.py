@@ -46,6 +46,7 @@ CHANGES = {
     "as another type": lambda ids: ids.to(torch.int32),
     "repeated": lambda ids: ids.repeat(1, 2),
     "a square": lambda ids: ids.unsqueeze(1).expand(-1, 2, -1),
+    "as bytes": lambda ids: torch.cat([ids.to(torch.uint8), ids.to(torch.uint8)[:, :1]], 1).long(),
     "a chunk": lambda ids: ids.chunk(3, 1)[1],
     "renamed by a table": lambda ids: torch.arange(40).flip(0)[ids],
 }
@@ -107,6 +108,32 @@ def test_bags_in_one_long_row_are_refused():
     bag = nn.EmbeddingBag(10, 4)
     with pytest.raises(ValueError, match="one row per example"):
         Saliency(lambda ids: bag(ids.flatten(), torch.tensor([0, 3])).sum(1)).attribute(IDS)
+
+
+def test_bags_that_limit_their_norm():
+    bag = nn.EmbeddingBag(10, 4, mode="sum", max_norm=0.5).double()
+    scores = IntegratedGradients(lambda ids: bag(ids).sum(1)).attribute(IDS, 2)
+    assert torch.allclose(scores.sum(1), (bag(IDS) - bag(IDS * 0 + 2)).sum(1).detach())
+
+
+def test_long_texts_as_bytes():
+    table = nn.Embedding(10, 4).double()
+    ids = torch.arange(300).remainder(10)[None]
+    found = IntegratedGradients(
+        lambda ids: table(ids.to(torch.uint8).long()).sum((1, 2))
+    ).attribute(ids)
+    assert torch.allclose(found, (table(ids) - table(ids * 0)).sum(2).detach())
+
+
+def test_ids_made_of_two_inputs_are_refused():
+    table = nn.Embedding(20, 4)
+    with pytest.raises(ValueError, match="made of two inputs"):
+        Saliency(lambda a, b: table(a + b).sum((1, 2))).attribute((IDS, IDS))
+
+
+def test_perturbations_need_no_lookup():
+    found = FeatureAblation(lambda ids: F.one_hot(ids, 10).double()[:, :, 4].sum(1)).attribute(IDS)
+    assert torch.equal(found, (IDS == 4).double())
 
 
 def test_lookups_that_mix_examples_are_refused():

@@ -1,5 +1,9 @@
 """Layers of every kind: their values are read, replaced and observed, and left as they were."""
 
+import copy
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import nn
@@ -10,6 +14,7 @@ from captum.attr import (
     Layer,
     LayerActivation,
     LayerConductance,
+    LayerGradCamPlusPlus,
     LayerGradientXActivation,
     LayerIntegratedGradients,
     Neuron,
@@ -17,6 +22,7 @@ from captum.attr import (
     NeuronGradient,
     NeuronIntegratedGradients,
     Saliency,
+    Targets,
 )
 
 X = torch.linspace(-1, 1, 12, dtype=torch.float64).view(4, 3)
@@ -404,3 +410,162 @@ class TestEarlyStop:
         x = torch.rand(5000, 3)
         assert torch.equal(LayerActivation(model, model.layer).attribute(x), model.layer(x))
         assert model.ends < 3
+
+
+class TestOtherPasses:
+    """Hooks stand on the user's modules, but answer to their own pass only."""
+
+    def test_threads(self):
+        model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+        method = LayerIntegratedGradients(model, model[0])
+        expected = method.attribute(X, target=0)
+
+        def explained(_):
+            return torch.equal(method.attribute(X, target=0), expected)
+
+        def served(_):
+            with torch.no_grad():
+                return not model(X).requires_grad
+
+        with ThreadPoolExecutor(4) as pool:
+            found = [pool.map(explained, range(40)), pool.map(served, range(400))]
+            assert all(all(each) for each in found)
+
+    def test_an_attribution_inside_the_model(self):
+        model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+        expected = LayerGradientXActivation(model, model[0]).attribute(X, target=0)
+        inner, seen = LayerActivation(model, model[1]), []
+
+        def look(_module, _args, _output):
+            if not seen:
+                seen.append(None)
+                seen[0] = inner.attribute(X)
+
+        handle = model[1].register_forward_hook(look)
+        found = LayerGradientXActivation(model, model[0]).attribute(X, target=0)
+        handle.remove()
+        assert torch.equal(found, expected)
+        assert torch.equal(seen[0], model[:2](X).detach())
+
+
+def test_a_frozen_block():
+    """A layer that the model itself runs under no_grad still has a way to the output."""
+
+    class Frozen(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block, self.last = nn.Linear(3, 4), nn.Linear(4, 2)
+            self.double()
+
+        def forward(self, x):
+            with torch.no_grad():
+                y = self.block(x)
+            return self.last(y.tanh())
+
+    model = Frozen()
+    scores, delta = LayerIntegratedGradients(model, model.block).attribute(
+        X, target=0, return_convergence_delta=True
+    )
+    assert scores.abs().sum() > 0
+    assert delta.abs().max() < 1e-10
+    both = LayerGradientXActivation(model, [model.block, model.last]).attribute(X, target=0)
+    assert both[0].abs().sum() > 0
+
+
+def test_a_neuron_between_layers():
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 5), nn.Linear(5, 2)).double()
+    neuron = Neuron(model[2], 3)
+    with pytest.warns(UserWarning, match="layer Linear"):
+        both = IntegratedGradients(model, at=[model[0], model[3]], of=neuron).attribute(X)
+    alone = IntegratedGradients(model, at=model[0], of=neuron).attribute(X)
+    assert torch.allclose(both[0], alone)
+    assert torch.equal(both[1], torch.zeros(4, 2, dtype=torch.float64))
+
+
+def test_activations_are_nobodys_memory():
+    class Learned(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.p = nn.Parameter(torch.ones(3))
+
+        def forward(self, x):
+            return self.p.expand(len(x), 3)
+
+    layer, identity = Learned(), nn.Identity()
+    x = torch.ones(2, 3)
+    LayerActivation(layer, layer).attribute(x).zero_()
+    LayerActivation(identity, identity).attribute(x).zero_()
+    assert torch.equal(layer.p, torch.ones(3))
+    assert torch.equal(x, torch.ones(2, 3))
+
+
+def test_a_model_that_clamps_its_input_under_no_grad():
+    def model(x):
+        with torch.no_grad():
+            x.clamp_(min=0)
+        return x.sum(1)
+
+    x = X.clone()
+    for method in (Saliency, IntegratedGradients):
+        method(model).attribute(x)
+        assert torch.equal(x, X)
+
+
+def test_states_with_as_many_layers_as_examples():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.rnn, self.last = nn.LSTM(3, 4, num_layers=2, batch_first=True), nn.Linear(4, 1)
+
+        def forward(self, x):
+            return self.last(self.rnn(x)[1][0][-1].tanh())
+
+    model = Model().double()
+    _, delta = LayerIntegratedGradients(model, model.rnn).attribute(
+        torch.rand(2, 5, 3).double(), n_steps="auto", tol=1e-6, return_convergence_delta=True
+    )
+    assert delta.shape == (1,)
+    assert float(delta.abs()) < 1e-6
+
+
+def test_options_for_autograd():
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+    plain = LayerGradientXActivation(model, model[0]).attribute(X, target=0)
+    kept = LayerGradientXActivation(model, model[0]).attribute(
+        X, target=0, grad_kwargs={"retain_graph": True}
+    )
+    assert torch.equal(plain, kept)
+
+
+def test_sums_are_exact_under_autocast():
+    with torch.autocast("cpu", torch.bfloat16):
+        _, delta = IntegratedGradients(lambda x: (x**3).sum(1)).attribute(
+            3 * X.float(), return_convergence_delta=True
+        )
+    assert delta.abs().max() < 1e-3
+
+
+def test_maps_of_half_precision():
+    """Squares and cubes of small gradients are beyond float16, their ratios are not."""
+    torch.manual_seed(0)
+    conv, last = nn.Conv2d(1, 3, 3), nn.Linear(3, 1)
+    model = nn.Sequential(conv, nn.AdaptiveAvgPool2d(1), nn.Flatten(), last)
+    last.weight.data.mul_(1e-3).abs_()
+    x = torch.rand(2, 1, 6, 6)
+    wanted = LayerGradCamPlusPlus(model, conv).attribute(x)
+    half = LayerGradCamPlusPlus(model.half(), model[0]).attribute(x.half())
+    assert half.dtype == torch.float16
+    assert (half.float() - wanted).abs().max() < 0.05 * wanted.abs().max()
+
+
+def test_the_delta_of_a_neuron():
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+    method = IntegratedGradients(model, of=Neuron(model[1], 0))
+    delta = method.compute_convergence_delta(method.attribute(X), 0 * X, X)
+    assert delta.abs().max() < 1e-10
+
+
+def test_several_targets_can_be_copied():
+    targets = Targets(0, (1, 2))
+    assert copy.deepcopy(targets) == pickle.loads(pickle.dumps(targets)) == targets

@@ -102,6 +102,7 @@ class Part:
     make: Callable[[Tensors | None], Call]
     take: Callable[[Tensor], Tensor]
     rows: int
+    everything: bool  # the call as it came, neither split nor repeated
 
     def call(self, inputs: Tensors | None) -> Call:
         """The pass's call; with its share of other inputs where they move."""
@@ -115,11 +116,12 @@ def split(call: Call, copies: int, limit: RowLimit | None) -> Iterator[Part]:
     """
     n = call.rows
     if copies * n == 1:
-        yield Part(call.moved, _all, 1)
+        yield Part(call.moved, _all, 1, everything=True)
         return
     if limit is None:
         for copy in range(copies):
-            yield Part(call.moved, partial(_share, copy=copy, copies=copies), n)
+            take = partial(_share, copy=copy, copies=copies)
+            yield Part(call.moved, take, n, everything=copies == 1)
         return
     start = 0
     while start < copies * n:
@@ -130,7 +132,8 @@ def split(call: Call, copies: int, limit: RowLimit | None) -> Iterator[Part]:
         else:
             length = min(limit.rows, n - row)
             make = partial(call.narrow, row, length)
-        yield Part(make, partial(_rows, start=start, length=length), length)
+        take = partial(_rows, start=start, length=length)
+        yield Part(make, take, length, everything=copies == 1 and length == n)
         start += length
 
 

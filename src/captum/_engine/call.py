@@ -154,6 +154,9 @@ def _read_inputs(model: Callable[..., Any], inputs: Any) -> tuple[Form, Tensors]
 
 def _takes_keywords(model: Callable[..., Any], names: tuple[Any, ...]) -> bool:
     """A dict goes in by keyword, unless the model takes the dict itself as its one argument."""
+    model = getattr(model, "_orig_mod", model)
+    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        model = model.module
     function = model.forward if isinstance(model, nn.Module) else model
     try:
         parameters = inspect.signature(function).parameters
@@ -175,6 +178,13 @@ def _check_input(x: Tensor, title: str) -> None:
             f"{title} with at least one example in its first dimension",
             describe(x),
             "a tensor of shape (N, *F), for one example x[None]",
+        )
+    if x.is_complex():
+        raise wrong(
+            TypeError,
+            f"real {title}: a score has no phase",
+            describe(x),
+            "torch.view_as_real(inputs), and a model that puts the parts together",
         )
     # A sum is one cheap pass; only a NaN in it (also from inf - inf) asks for the exact answer.
     if x.is_floating_point() and isnan(x.detach().sum().item()) and bool(x.isnan().any()):

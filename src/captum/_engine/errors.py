@@ -1,10 +1,13 @@
 """Errors that say what was expected, what came, and the call that works."""
 
+import sys
+import warnings
 from importlib import import_module
 from types import ModuleType
 from typing import TypeVar
 
 E = TypeVar("E", bound=Exception)
+_INSIDE = ("captum.", "contextlib")
 
 
 def wrong(kind: type[E], expected: str, got: str, works: str) -> E:
@@ -33,6 +36,14 @@ def describe(value: object) -> str:
         return f"{type(value).__name__} of " + ", ".join(map(describe, value))
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def warn(message: str) -> None:
+    """A warning that points at the user's line: the first one outside this package."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_INSIDE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, UserWarning, stacklevel=level - 1)
 
 
 def extra(module: str, name: str) -> ModuleType:

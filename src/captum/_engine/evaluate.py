@@ -8,8 +8,7 @@ example, it asks for `copies`: rows come copy after copy, row = copy * N + examp
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,11 +16,11 @@ from torch import Tensor
 
 from captum._engine.batching import NotPerRow, Part, RowLimit, Rows, out_of_memory, split
 from captum._engine.call import Call
-from captum._engine.errors import wrong
+from captum._engine.errors import warn, wrong
 from captum._engine.explained import Explained, Neuron, Output
 from captum._engine.model import Model, mixes_rows
 from captum._engine.nest import Tensors, is_real
-from captum._engine.one_pass import Edit, Runner
+from captum._engine.one_pass import Edit, GraphLost, Pass, Runner
 from captum._engine.paths import wide
 from captum._engine.progress import Progress
 from captum._engine.site import Inputs, Layer, Site
@@ -43,9 +42,10 @@ class Engine:
     ) -> None:
         self.at = at or Inputs()
         self.create_graph = create_graph
-        self.progress = progress or Progress("", None, show=False)
+        self.progress = progress or Progress()
         self.limit = RowLimit.of(rows)
         self.whole = False  # rows cannot be split or repeated: one copy of the call per pass
+        self.scattered = False  # some value or number does not have one row per example
         self.lead = 0  # 1 where gradients have a leading dimension for several targets
         self._learning = False  # this pass is measured, to size the next ones
         self._run = Runner(model, self.at, of or Output(), create_graph, grad_kwargs or {})
@@ -71,8 +71,9 @@ class Engine:
             found: list[Tensor] = []
 
             def keep(_source: int, live: Tensors) -> Tensors:
-                found.extend(live)
-                return tuple(x.clone() for x in live)  # what follows may work in place
+                # Copies: what follows may work in place, and a layer may hand out its own memory.
+                found.extend(x.clone() for x in live)
+                return live
 
             with torch.set_grad_enabled(self.create_graph or self._learning):
                 self._run.forward(part.call(inputs), keep, numbers=False, every=every)
@@ -91,11 +92,12 @@ class Engine:
         """The explained number for every row, shape (copies * N,); several targets lead."""
 
         def one(part: Part) -> list[Tensors]:
-            edit = _place(part, values, lambda _source, live: live)
+            edit = None if values is None else _place(part, values, lambda _source, live: live)
             # While sizes are learnt a graph is built, as what it keeps is what is measured.
             with torch.set_grad_enabled(self.create_graph or self._learning):
                 numbers = self._run.forward(part.call(inputs), edit).numbers
-            return [tuple(n if self.create_graph else n.detach() for n in numbers)]
+            # Copies: a view would keep the whole output in memory.
+            return [tuple(n if self.create_graph else n.detach().clone() for n in numbers)]
 
         if self._run.plain(call) and values is not None:
             inputs, values = values, None
@@ -140,13 +142,12 @@ class Engine:
                 part_call = part.call(inputs)
                 if tied:
                     ends = (
-                        x if self.create_graph and x.requires_grad else _leaf(x)
+                        x if self.create_graph and x.requires_grad else _tied(x)
                         for x in part_call.inputs
                     )
                     part_call = part_call.moved(tuple(ends))
                 edit = _place(part, values, self._run.leaf_maker(leaves, cut, tied))
-                run = self._run.forward(part_call, edit)
-                torch.set_grad_enabled(True)
+                run = self._forward(part_call, edit, part)
                 grads = self._run.backward(run.numbers, tuple(leaves))
             found = tuple(leaves) if self.create_graph else tuple(x.detach() for x in leaves)
             return [found, *grads]
@@ -167,8 +168,7 @@ class Engine:
 
             with self._run.autograd():
                 edit = self._run.leaf_maker(leaves)
-                run = self._run.forward(part.call(inputs), edit, through=neuron)
-                torch.set_grad_enabled(True)
+                run = self._forward(part.call(inputs), edit, part, neuron)
                 return [
                     self._run.backward_through(neuron, number, run.through, tuple(leaves))
                     for number in run.numbers
@@ -186,7 +186,8 @@ class Engine:
         """Σₛ wₛ · rowsₛ over the S copies of (S * N, *F)."""
         lead = rows.shape[: self.lead]
         flat = rows.reshape(*lead, len(weights), -1).to(wide(rows.dtype))
-        summed = torch.matmul(weights.to(flat.device, flat.dtype), flat)
+        with torch.autocast(flat.device.type, enabled=False):  # a sum, not a layer of the model
+            summed = torch.matmul(weights.to(flat.device, flat.dtype), flat)
         return summed.reshape(*lead, -1, *rows.shape[self.lead + 1 :])
 
     def missing(self, call: Call, items: Tensors, change: Tensor) -> Tensor:
@@ -197,7 +198,7 @@ class Engine:
         """
         lead = self.lead
         rows = [x.flatten(lead + 1).sum(-1) if x.ndim > lead + 1 else x for x in items]
-        if not call.aligned or any(row.shape != change.shape for row in rows):
+        if self.scattered or not call.aligned or any(row.shape != change.shape for row in rows):
             rows = [row.sum(-1, keepdim=True) for row in rows]
             change = change.sum(-1, keepdim=True)
         return torch.stack([row.to(change.device) for row in rows]).sum(0) - change
@@ -239,12 +240,10 @@ class Engine:
             return
         names = self.at.unused(call, self._run.seen or [], self._run.unused)
         if names:
-            warnings.warn(
+            warn(
                 f"the explained output does not depend on {', '.join(names)}, or not through a "
                 "gradient: the scores are zeros. To leave it out, pass it in "
-                "additional_forward_args or forward_kwargs.",
-                UserWarning,
-                stacklevel=5,
+                "additional_forward_args or forward_kwargs."
             )
 
     # ------------------------------------------------------------------ many passes
@@ -268,7 +267,10 @@ class Engine:
                         "a value of another shape than the one to be put in its place",
                         "baselines of the inputs' shape, or one example per call",
                     ) from None
-                self.whole, self._run.seen = True, None  # once more, copy by copy
+                self.whole = self.scattered = True
+                self._run.seen = None  # once more, copy by copy
+            except GraphLost:
+                self._run.early = True  # once more, with a graph from the start
             except RuntimeError as error:
                 if not self._run.copy and "leaf Variable that requires grad" in str(error):
                     self._run.copy = True
@@ -292,14 +294,29 @@ class Engine:
                 result = one(part)
         else:
             result = one(part)
-        if not self.whole and not all(
-            x.shape[0] == rows if x.ndim else False for g in result for x in g
-        ):
-            if copies > 1 or rows < every:
-                raise NotPerRow
-            self.whole = True
+        self._require_rows([x for group in result for x in group], part)
         self.progress.add(rows)
         return result
+
+    def _forward(self, call: Call, edit: Edit, part: Part, through: Neuron | None = None) -> Pass:
+        """A pass with a way back, unless a block of the model has lost it."""
+        run = self._run.forward(call, edit, through=through)
+        if not (torch.is_grad_enabled() or self._run.early):
+            raise GraphLost
+        torch.set_grad_enabled(True)
+        self._require_rows(run.numbers, part)
+        return run
+
+    def _require_rows(self, tensors: Sequence[Tensor], part: Part) -> None:
+        """Whether there is a row for each row of the pass: else rows cannot be split or repeated.
+
+        A pass of everything as the user gave it is right in any case.
+        """
+        if self.whole or all(x.ndim > 0 and len(x) == part.rows for x in tensors):
+            return
+        if not part.everything:
+            raise NotPerRow
+        self.whole = self.scattered = True
 
     def _limit(self, call: Call) -> RowLimit:
         if self.limit is None:
@@ -307,7 +324,7 @@ class Engine:
         return self.limit
 
 
-def _leaf(x: Tensor) -> Tensor:
+def _tied(x: Tensor) -> Tensor:
     return x.detach().requires_grad_().clone() if is_real(x) else x
 
 

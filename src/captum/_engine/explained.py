@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from captum._engine.errors import wrong
 from captum._engine.nest import Tensors
-from captum._engine.site import Layer, Side, Stop, Visitor, tapped
+from captum._engine.site import Layer, Side, Visitor, tapped
 from captum._engine.target import Target, as_tensor
 
 
@@ -30,8 +30,7 @@ class Output:
 
     @contextmanager
     def watched(self, calls: int | None) -> Iterator[Watch]:
-        with nullcontext():
-            yield Watch(lambda output, target: target.select(output))
+        yield Watch(lambda output, target: target.select(output))
 
 
 class Neuron:
@@ -110,6 +109,3 @@ def _selector(selector: Any) -> Target:
         )
     read = tuple(i if isinstance(i, slice) else i.__index__() for i in index)
     return Target(index=read, word="neuron_selector")
-
-
-__all__ = ["Explained", "Neuron", "Output", "Stop", "Watch"]

@@ -55,6 +55,13 @@ def make_features(values: Tensors, given: Tensors | None) -> Features:
             masks.append(ids.view(1, *value.shape[1:]))
             start += size
         return Features(tuple(masks), start)
+    if len(given) != len(values):
+        raise wrong(
+            ValueError,
+            f"a feature_mask for each of the {len(values)} tensors",
+            f"{len(given)} masks",
+            "a tuple of masks, in the order of the tensors",
+        )
     for value, mask in zip(values, given, strict=True):
         _check_mask(value, mask)
     ids = torch.unique(torch.cat([m.flatten().cpu() for m in given]))

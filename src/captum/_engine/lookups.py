@@ -23,12 +23,13 @@ from captum._engine.errors import describe, wrong
 _MOVES = frozenset([
     "view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "transpose", "t", "permute",
     "swapaxes", "swapdims", "movedim", "contiguous", "expand", "expand_as", "view_as", "reshape_as",
-    "clone", "detach", "to", "long", "int", "type", "cpu", "cuda", "cat", "concat", "concatenate",
+    "cat", "concat", "concatenate",
     "stack", "hstack", "vstack", "narrow", "chunk", "split", "tensor_split", "unbind", "select",
     "index_select", "getitem", "roll", "flip", "repeat", "tile",
 ])
-# Functions that change ids one by one, in their places: offsets, hashes, masks, tables.
+# Functions that change ids one by one, in their places: types, offsets, hashes, masks, tables.
 _RENAMES = frozenset([
+    "clone", "detach", "to", "long", "int", "short", "type", "type_as", "cpu", "cuda",
     "add", "radd", "sub", "mul", "rmul", "remainder", "fmod", "floor_divide", "floordiv", "mod",
     "clamp", "clamp_min", "clamp_max", "clip", "masked_fill", "where", "bitwise_and", "and",
     "bitwise_xor", "xor", "minimum", "maximum", "abs",
@@ -102,6 +103,7 @@ class Lookups(TorchFunctionMode):
         if name in _MOVES:
             places = func(*_swap(args, self._places), **kwargs)
         elif name in _RENAMES:
+            self._check_alone(args, origin)
             places = origin.places
         else:
             return
@@ -110,11 +112,23 @@ class Lookups(TorchFunctionMode):
             if each.shape == place.shape:
                 self._remember(each, Origin(origin.source, place.long()))
 
+    def _check_alone(self, args: Sequence[Any], origin: Origin) -> None:
+        origins = filter(None, map(self._origin, _flat(args)))
+        if any(other.source != origin.source for other in origins):
+            raise wrong(
+                ValueError,
+                "each looked-up id to come from one input",
+                "ids that are made of two inputs, such as a + b",
+                "attribute to the embedding layer: IntegratedGradients(model, at=model.embedding)",
+            )
+
     def _places(self, tensor: Tensor) -> Tensor:
         origin = self._origin(tensor)
         if origin is not None:
             return origin.places
-        return torch.full_like(tensor, -1) if _is_ids(tensor) else tensor
+        if not _is_ids(tensor):
+            return tensor
+        return torch.full(tensor.shape, -1, dtype=torch.long, device=tensor.device)
 
     def _embedding(self, func: Any, args: Sequence[Any], kwargs: Any) -> Tensor:
         names = ("input", "weight") if func is F.embedding else ("weight", "indices")
@@ -136,7 +150,8 @@ class Lookups(TorchFunctionMode):
                 f"{describe(ids)} with offsets",
                 "ids of shape (N, T), or LayerIntegratedGradients(model, model.embedding_bag)",
             )
-        rows = F.embedding(ids, weight)
+        norm, kind = kwargs.get("max_norm"), kwargs.get("norm_type", 2.0)
+        rows = F.embedding(ids, weight, max_norm=norm, norm_type=kind)
         padding = kwargs.get("padding_idx")
         if padding is not None:  # padding adds nothing: its row is zero before it is seen
             rows = rows.masked_fill((ids == padding)[..., None], 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -41,17 +41,19 @@ def _on_one_device(model: Model, device: torch.device) -> Model:
 
 def mixes_rows(model: Model) -> bool:
     """Batch norm in training mode: a row's output depends on the other rows of its pass."""
+    owner = _owner(model)
+    if owner is None or not owner.training:
+        return False
     norm = nn.modules.batchnorm._BatchNorm
-    training = isinstance(model, nn.Module) and model.training
-    return training and any(isinstance(m, norm) and m.training for m in _modules(model))
+    return any(isinstance(m, norm) and m.training for m in owner.modules())
 
 
 def has_recurrent_layer(model: Model) -> bool:
-    return any(isinstance(m, nn.RNNBase) for m in _modules(model))
+    owner = _owner(model)
+    return owner is not None and any(isinstance(m, nn.RNNBase) for m in owner.modules())
 
 
-def _modules(model: Model) -> Iterator[nn.Module]:
-    """The modules behind a model: its own, or those of the module whose method it is."""
+def _owner(model: Model) -> nn.Module | None:
+    """The module behind a model: itself, or the one whose method it is."""
     owner = model if isinstance(model, nn.Module) else getattr(model, "__self__", None)
-    if isinstance(owner, nn.Module):
-        yield from owner.modules()
+    return owner if isinstance(owner, nn.Module) else None

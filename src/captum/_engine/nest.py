@@ -51,8 +51,8 @@ def tensors(value: Any) -> Iterator[Tensor]:
 
 
 def is_real(tensor: Tensor) -> bool:
-    """Whether a tensor can hold a score: floating point or complex."""
-    return tensor.is_floating_point() or tensor.is_complex()
+    """Whether a tensor can hold a score: floating point."""
+    return tensor.is_floating_point()
 
 
 def scored(value: Any) -> Tensors:

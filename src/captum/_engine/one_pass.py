@@ -19,9 +19,13 @@ from captum._engine.errors import describe, wrong
 from captum._engine.explained import Explained, Neuron, Output
 from captum._engine.model import Model, has_recurrent_layer, unwrapped
 from captum._engine.nest import Tensors, is_real, map_tensors, replaced, scored
-from captum._engine.site import Inputs, Layer, Site, Stop, Visitor
+from captum._engine.site import Inputs, Layer, Site, Stop, Visitor, current_pass
 
 Edit = Callable[[int, Tensors], Tensors]  # source, its values -> what goes on in the model
+
+
+class GraphLost(Exception):  # noqa: N818 - a finding that changes the plan, not an error
+    """A block of the model switched autograd back to how it was before the site was seen."""
 
 
 @dataclass
@@ -55,6 +59,9 @@ class Runner:
         # Models may work in place on a value that they get. A layer's is therefore copied; for
         # the inputs autograd refuses before anything is changed, and then they are copied too.
         self.copy = isinstance(at, Layer)
+        self.early = create_graph or isinstance(
+            self.model, nn.DataParallel
+        )  # a graph from the start
         self._overwrites: bool | None = None  # whether the model works in place on its arguments
         self._recurrent: bool | None = None
 
@@ -67,8 +74,7 @@ class Runner:
 
         Unless it has to be `early`, because that value is not all there is to follow.
         """
-        early = early or self.create_graph or isinstance(self.model, nn.DataParallel)
-        return torch.set_grad_enabled(early)
+        return torch.set_grad_enabled(early or self.early)
 
     def leaf_maker(self, leaves: list[Tensor], cut: bool = False, tied: bool = False) -> Edit:
         """Turns each value at the site into one that gradients are taken at.
@@ -77,14 +83,22 @@ class Runner:
         of the same module. With `tied`, every value stays in the graph as it is.
         """
         ran: set[int] = set()
+        own = isinstance(self.at, Layer) or self._overwrites is False  # not the user's memory
 
         def edit(source: int, live: Tensors) -> Tensors:
+            if ran and not torch.is_grad_enabled():
+                raise GraphLost
             torch.set_grad_enabled(True)
             follow = self.create_graph or (
                 isinstance(self.at, Layer) and bool(ran) and not (cut and source in ran)
             )
             ran.add(source)
-            new = [x if x.requires_grad and (follow or tied) else _leaf(x) for x in live]
+            new = [
+                x
+                if x.requires_grad and (follow or tied)
+                else (x.detach() if own else x.detach().clone()).requires_grad_()
+                for x in live
+            ]
             leaves.extend(new)
             return tuple(x.clone() for x in new) if self.copy or tied else tuple(new)
 
@@ -93,35 +107,46 @@ class Runner:
     def forward(
         self,
         call: Call,
-        edit: Edit,
+        edit: Edit | None,
         numbers: bool = True,
         through: Neuron | None = None,
         every: bool = False,
     ) -> Pass:
         """Run the model; `edit` sees the values at the site and says which go on.
 
-        Without `numbers`, the pass may end once the site has been seen. With `every`, values that
-        cannot hold scores are seen too.
+        Without an `edit`, nobody looks at the site. Without `numbers`, the pass may end once the
+        site has been seen. With `every`, values that cannot hold scores are seen too.
         """
-        if through is None and isinstance(self.of, Output) and self.plain(call):
-            values = edit(0, call.inputs)  # nothing is hooked: the model is simply called
-            with self._cudnn(call):
-                output = self._called(call, values)
-            return Pass(values, [target.select(output) for target in call.targets])
+        token = current_pass.set(object())
+        try:
+            if through is None and isinstance(self.of, Output) and (not edit or self.plain(call)):
+                values = edit(0, call.inputs) if edit else call.inputs  # nothing is hooked
+                with self._cudnn(call):
+                    output = self._called(call, values)
+                return Pass(values, [target.select(output) for target in call.targets])
+            return self._watched(call, edit, numbers, through, every)
+        finally:
+            current_pass.reset(token)
+
+    def _watched(
+        self, call: Call, edit: Edit | None, numbers: bool, through: Neuron | None, every: bool
+    ) -> Pass:
         found: list[Tensor] = []
 
         def record(source: int, live: Tensors) -> Tensors:
             found.extend(live)
-            return edit(source, live)
+            return edit(source, live) if edit else live
 
         visitor = Visitor(record, every=every)
         if not numbers and self.seen:
             visitor.stop_after = len(self.seen)
         picked: list[Tensor] = []
+        # A neuron may end the pass only where no value at the site can come after it.
+        calls = self.neuron_calls if isinstance(self.at, Inputs) else None
         with (
             self._cudnn(call),
-            self.at.opened(call, visitor) as moved,
-            self.of.watched(self.neuron_calls) as watch,
+            self.at.opened(call, visitor) if edit else nullcontext(call) as moved,
+            self.of.watched(calls) as watch,
             through.watched(None) if through else nullcontext() as passed,
         ):
             output = self._called(moved, moved.inputs)
@@ -129,7 +154,8 @@ class Runner:
                 picked = [watch.read(output, target) for target in call.targets]
         if watch.visitor is not None and self.neuron_calls is None:
             self.neuron_calls = len(watch.visitor.seen)
-        self._check_site(visitor, call)
+        if edit:
+            self._check_site(visitor, call)
         value = passed.value() if passed is not None and passed.value is not None else None
         return Pass(tuple(found), picked, value)
 
@@ -141,6 +167,7 @@ class Runner:
         if self._overwrites is False:
             return self._output(call, inputs)
         copies: list[Tensor] = []
+        leaves = [x for x in inputs if x.is_leaf and x.requires_grad]
 
         def copied(x: Tensor) -> Tensor:
             # Autograd's leaves refuse to be overwritten; ids are followed by identity.
@@ -155,7 +182,7 @@ class Runner:
             call = replace(call, args=args, kwargs=kwargs)
         output = self._output(call, given)
         if self._overwrites is None:
-            self._overwrites = any(x._version > 0 for x in copies)
+            self._overwrites = any(x._version > 0 for x in (*copies, *leaves))
         return output
 
     def _output(self, call: Call, inputs: Tensors) -> Any:
@@ -200,9 +227,12 @@ class Runner:
                     # One number is its own sum, and one node less to go back through.
                     number if number.numel() == 1 else number.sum(),
                     leaves,
-                    retain_graph=keep,
-                    create_graph=self.create_graph,
-                    **{"allow_unused": True, **self.grad_kwargs},
+                    **{
+                        "retain_graph": keep,
+                        "create_graph": self.create_graph,
+                        "allow_unused": True,
+                        **self.grad_kwargs,
+                    },
                 )
             used.update(j for j, g in enumerate(found) if g is not None)
             pairs = zip(leaves, found, strict=True)
@@ -243,7 +273,3 @@ class Runner:
         if self._recurrent is None:
             self._recurrent = has_recurrent_layer(self.model)
         return torch.backends.cudnn.flags(enabled=not self._recurrent)
-
-
-def _leaf(x: Tensor) -> Tensor:
-    return x.detach().requires_grad_()

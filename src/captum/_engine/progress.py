@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tqdm.auto import tqdm
 
 
@@ -11,21 +13,26 @@ class Progress:
     The total is the number of rows the method plans, so a finished run reads 100 %.
     """
 
-    def __init__(self, title: str, total: int | None, show: bool) -> None:
-        self.done = 0
-        self._bar = tqdm(desc=title, total=total, unit="row") if show else None
+    def __init__(self, title: str = "", show: bool = False) -> None:
+        self.title = title
+        self.show = show
+        self._bar: Any = None
 
     def expect(self, total: int) -> None:
         """Set the total once the number of examples is known."""
-        if self._bar is not None:
-            self._bar.total = total
-            self._bar.refresh()
+        if self.show:
+            self._shown().total = total
+            self._shown().refresh()
 
     def add(self, rows: int) -> None:
-        self.done += rows
-        if self._bar is not None:
-            self._bar.update(rows)
+        if self.show:
+            self._shown().update(rows)
 
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
+
+    def _shown(self) -> Any:
+        if self._bar is None:
+            self._bar = tqdm(desc=self.title, unit="row")
+        return self._bar

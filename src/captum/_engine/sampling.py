@@ -15,14 +15,17 @@ from captum._engine.nest import Tensors
 from captum._engine.paths import wide
 
 _BLOCK_BYTES = 64 << 20
+_STEP = 32
 
 
-def blocks(samples: int, inputs: Tensors) -> Iterator[int]:
+def blocks(samples: int, inputs: Tensors, stopping: bool = False) -> Iterator[int]:
     """How many samples to draw at a time: few enough to fit, and decided by shapes alone.
 
     So the same seed draws the same numbers whatever the size of the passes through the model.
+    Where a tolerance may end the run, it is looked at after every few samples.
     """
     size = max(1, _BLOCK_BYTES // max(1, sum(x.numel() * x.element_size() for x in inputs)))
+    size = min(size, _STEP) if stopping else size
     for start in range(0, samples, size):
         yield min(size, samples - start)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -23,6 +24,11 @@ Side = Literal["output", "input"]
 Edit = Callable[[int, Tensors], Sequence[Tensor]]  # source, its values -> what goes on
 
 _SCORED, _OTHER = torch.empty(0), torch.empty(0, dtype=torch.bool)
+
+
+# The pass that runs now. Hooks stand on the user's modules, where other threads and attributions
+# inside attributions pass by: each hook answers to its own pass only.
+current_pass: ContextVar[object] = ContextVar("current_pass", default=None)
 
 
 class Stop(BaseException):
@@ -58,16 +64,14 @@ class Inputs:
 
     @contextmanager
     def opened(self, call: Call, visitor: Visitor) -> Iterator[Call]:
-        whole = {i: x for i, x in enumerate(call.inputs) if not is_real(x)}
-        if len(whole) == len(call.inputs):
-            live: Tensors = call.inputs
-        else:
-            live = visitor.visit(0, call.inputs)
-        if not whole:
-            yield call.moved(live)
-            return
-        # The mode follows the very objects that the model gets.
+        # Ids are followed by identity: each gets an object of its own, also if one came twice.
+        given = tuple(x if is_real(x) else x.view_as(x) for x in call.inputs)
+        whole = {i: x for i, x in enumerate(given) if not is_real(x)}
+        live = given if len(whole) == len(given) else visitor.visit(0, given)
         call = call.moved(live)
+        if not whole:
+            yield call
+            return
         with Lookups(whole, lambda i, columns, rows: visitor.visit(i, rows, Looked(columns))):
             yield call
 
@@ -165,20 +169,24 @@ Site = Inputs | Layer
 
 @contextmanager
 def tapped(module: nn.Module, side: Side, source: int, visitor: Visitor) -> Iterator[None]:
-    """Show a module's values to the visitor while open."""
+    """Show a module's values in this pass to the visitor."""
+    mine = current_pass.get()
+
+    def after(_module: nn.Module, _args: Any, output: Any) -> Any:
+        return visitor.visit(source, output) if current_pass.get() is mine else None
+
+    def before(
+        _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        if current_pass.get() is not mine:
+            return None
+        if scored(args) or (visitor.every and args):
+            return visitor.visit(source, args), kwargs
+        return args, visitor.visit(source, kwargs)
+
     if side == "output":
-        handle = module.register_forward_hook(
-            lambda _module, _args, output: visitor.visit(source, output)
-        )
+        handle = module.register_forward_hook(after)
     else:
-
-        def before(
-            _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-        ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-            if scored(args) or (visitor.every and args):
-                return visitor.visit(source, args), kwargs
-            return args, visitor.visit(source, kwargs)
-
         handle = module.register_forward_pre_hook(before, with_kwargs=True)
     try:
         yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,9 @@ class Targets(tuple[Any, ...]):
     def __new__(cls, *targets: Any) -> Targets:
         return super().__new__(cls, targets)
 
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        return tuple(self)
+
 
 @dataclass(frozen=True)
 class Target:
@@ -50,10 +53,12 @@ class Target:
     def tile(self, copies: int) -> Target:
         if self.rows is None or copies == 1:
             return self
-        return Target(rows=self.rows.repeat(copies, 1))
+        return replace(self, rows=self.rows.repeat(copies, 1))
 
     def narrow(self, start: int, length: int) -> Target:
-        return self if self.rows is None else Target(rows=self.rows.narrow(0, start, length))
+        if self.rows is None:
+            return self
+        return replace(self, rows=self.rows.narrow(0, start, length))
 
     def select(self, output: Any) -> Tensor:
         """One number per example, shape (N,); a number for the whole batch has shape (1,)."""

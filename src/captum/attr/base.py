@@ -78,7 +78,7 @@ class Attribution:
             for i, c in enumerate(name)
         )
 
-    def compute_convergence_delta(self, attributions: Any, *args: Any) -> Tensor:
+    def compute_convergence_delta(self, attributions: Any, *args: Any, **kwargs: Any) -> Tensor:
         """How far the scores are from summing to the output's change."""
         raise NotImplementedError(f"{type(self).__name__} promises no sum of its scores")
 
@@ -141,8 +141,12 @@ class GradientAttribution(Attribution):
         end_point: Any,
         target: Any = None,
         additional_forward_args: Any = None,
+        *,
+        forward_kwargs: Mapping[str, Any] | None = None,
     ) -> Tensor:
         r"""δ = Σ attributions - (f(end) - f(start)), one number per example, shape (N,).
+
+        The points are inputs of the model; f is what the method explains.
 
         >>> import torch
         >>> from captum.attr import InputXGradient
@@ -151,10 +155,11 @@ class GradientAttribution(Attribution):
         >>> method.compute_convergence_delta(method.attribute(x), torch.zeros(2, 2), x)
         tensor([0., 0.])
         """
-        end = make_call(self.forward_func, end_point, target, additional_forward_args)
+        given = (end_point, target, additional_forward_args, forward_kwargs)
+        end = make_call(self.forward_func, *given)
         start = end.moved(baselines(end, start_point))
-        engine = Engine(self.forward_func)
-        change = engine.evaluate(end) - engine.evaluate(start)
+        engine = Engine(self.forward_func, of=self._of)
+        change = engine.evaluate(end) - engine.evaluate(end, inputs=start.inputs)
         return engine.missing(end, scored(attributions), change)
 
 

@@ -17,7 +17,7 @@ from captum._engine.evaluate import Engine
 from captum._engine.explained import Neuron
 from captum._engine.model import Model
 from captum._engine.nest import Tensors, is_real
-from captum._engine.paths import nodes, points, straight
+from captum._engine.paths import nodes, points, straight, wide
 from captum._engine.progress import Progress
 from captum.attr.base import (
     GradientAttribution,
@@ -71,12 +71,14 @@ def layer_conductance(engine: Engine, call: Call, sweep: Sweep) -> Tensors:
                 for (v0, g0), (v, g) in zip(last, pairs, strict=True)
             ]
         flows = [
-            (g.narrow(engine.lead, 0, len(v) - 1) * v.diff(dim=0)).sum(engine.lead)
+            (g.narrow(engine.lead, 0, len(v) - 1) * v.diff(dim=0)).sum(
+                engine.lead, dtype=wide(v.dtype)
+            )
             for v, g in pairs
         ]
         total = [a + b for a, b in zip(total, flows, strict=True)] if total else flows
         last = [(v[-1:], g.narrow(engine.lead, len(v) - 1, 1)) for v, g in pairs]
-    return tuple(total)
+    return tuple(t.to(v.dtype) for t, (v, _) in zip(total, last, strict=True))
 
 
 def internal_influence(engine: Engine, call: Call, sweep: Sweep) -> Tensors:
@@ -178,7 +180,7 @@ class LayerConductance(LayerGradientAttribution):
             TypeError: integer inputs, which have no way from a baseline.
             ValueError: the layer does not run, or baselines that do not fit.
         """
-        progress = Progress(self.get_name(), None, show_progress)
+        progress = Progress(self.get_name(), show_progress)
         with self._open(
             inputs,
             target,
@@ -250,7 +252,7 @@ class InternalInfluence(LayerGradientAttribution):
             TypeError: integer inputs, which have no way from a baseline.
             ValueError: the layer does not run, or baselines that do not fit.
         """
-        progress = Progress(self.get_name(), None, show_progress)
+        progress = Progress(self.get_name(), show_progress)
         with self._open(
             inputs,
             target,
@@ -335,7 +337,7 @@ class NeuronConductance(NeuronAttribution, GradientAttribution):
             ValueError: the layer does not run, or the selector does not fit its value.
         """
         neuron = self._neuron(neuron_selector, attribute_to_neuron_input)
-        progress = Progress(self.get_name(), None, show_progress)
+        progress = Progress(self.get_name(), show_progress)
         with self._open(
             inputs,
             target,

@@ -152,7 +152,7 @@ class DataLoaderAttribution(Attribution):
         scored = tuple(x for x, r in zip(first, roles, strict=True) if r == InputRole.need_attr)
         features = make_features(scored, _masks(feature_mask, scored))
         present = torch.ones(1, features.count)
-        progress = Progress(self.get_name(), None, show_progress)
+        progress = Progress(self.get_name(), show_progress)
         corpus = _Corpus(
             self.forward_func,
             dataloader,
@@ -178,7 +178,8 @@ class DataLoaderAttribution(Attribution):
         method = copy.copy(self.attr_method)
         method.forward_func = corpus
         metrics = corpus(present).shape[1]
-        rows = max(rows, _ROOM // max(1, corpus.function.state_bytes))
+        row_bytes = corpus.function.state_bytes + 64 * present.numel()  # a row is also a key
+        rows = max(rows, min(_ROOM // row_bytes, present.numel()))
         found = method.attribute(
             present, target=Targets(*range(metrics)), perturbations_per_eval=rows
         )

@@ -79,7 +79,7 @@ class FeatureAblation(PerturbationAttribution):
         Raises:
             ValueError: a mask or baselines that do not fit the inputs.
         """
-        progress = Progress(self.get_name(), None, show_progress)
+        progress = Progress(self.get_name(), show_progress)
         given = (inputs, target, additional_forward_args, forward_kwargs)
         with self._open(*given, progress=progress) as (engine, call):
             at_inputs = isinstance(engine.at, Inputs)

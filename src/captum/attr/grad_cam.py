@@ -19,6 +19,7 @@ from captum._engine.errors import describe, wrong
 from captum._engine.evaluate import Engine
 from captum._engine.explained import Explained
 from captum._engine.model import Model
+from captum._engine.paths import wide
 from captum.attr.base import (
     GradientAttribution,
     LayerAttribution,
@@ -130,10 +131,12 @@ class _Cam(_Mapping, GradientAttribution):
 
     def _map(self, value: Tensor, grad: Tensor, relu: bool, summed: bool) -> Tensor:
         arrange = self._arranged(value)
-        activation, gradient = arrange(value), arrange(grad)
+        # Squares and cubes of small gradients vanish in half precision.
+        kind = wide(value.dtype)
+        activation, gradient = arrange(value).to(kind), arrange(grad).to(kind)
         cam = type(self).weights(activation, gradient) * activation
         cam = cam.sum(1, keepdim=True) if summed else cam
-        return cam.relu() if relu else cam
+        return (cam.relu() if relu else cam).to(value.dtype)
 
 
 class LayerGradCam(_Cam):

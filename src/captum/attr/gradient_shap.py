@@ -59,7 +59,7 @@ def gradient_shap(
     check_samples(how.samples, "n_samples")
     spread = stdevs_of(how.stdevs, call)
     found = Expected()
-    for samples in blocks(how.samples, call.inputs):
+    for samples in blocks(how.samples, call.inputs, stopping=how.tol is not None):
         ends = tuple(
             noisy(x, samples, s, how.generator) for x, s in zip(call.inputs, spread, strict=True)
         )
@@ -70,7 +70,8 @@ def gradient_shap(
         for moments, item in zip(found.moments, items, strict=True):
             moments.add(engine.by_copy(item, samples), engine.lead)
         if gap is not None:
-            found.deltas.append(engine.by_copy(gap, samples))
+            by_row = gap.shape[-1] == samples * call.rows  # else one total of all of them
+            found.deltas.append(engine.by_copy(gap, samples) if by_row else gap.unsqueeze(-1))
         if how.tol is not None and all(m.within(how.tol) for m in found.moments):
             break
     return found
@@ -162,7 +163,7 @@ class _Sampling(Attribution):
         create_graph: bool = False,
         show_progress: bool = False,
     ) -> Any:
-        progress = Progress(self.get_name(), None, show_progress)
+        progress = Progress(self.get_name(), show_progress)
         with self._open(
             *given, at=at, of=of, rows=rows, create_graph=create_graph, progress=progress
         ) as (engine, call):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from captum._engine.batching import Rows
 from captum._engine.call import Call, baselines
-from captum._engine.errors import describe, wrong
+from captum._engine.errors import describe, warn, wrong
 from captum._engine.evaluate import Engine
 from captum._engine.explained import Explained
 from captum._engine.nest import Tensors
@@ -67,11 +66,9 @@ def integrated_gradients(
             return found
         if steps == _MOST_STEPS:
             worst = float(found.delta.abs().max())
-            warnings.warn(
+            warn(
                 f"{steps} steps leave a delta of {worst:.2g}, above tol={how.tol:g}: the model "
-                "is not smooth along the path",
-                UserWarning,
-                stacklevel=3,
+                "is not smooth along the path"
             )
             return found
         steps *= 2
@@ -176,7 +173,7 @@ class _Integrating(Attribution):
                 "multiply_by_inputs=False",
                 f"{type(self).__name__}(model)",
             )
-        progress = Progress(self.get_name(), None, show_progress)
+        progress = Progress(self.get_name(), show_progress)
         with self._open(
             *given,
             at=at,

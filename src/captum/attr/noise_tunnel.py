@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from captum._engine.call import make_call, matched
+from captum._engine.call import Call, make_call, matched
+from captum._engine.call import baselines as baselines_of
 from captum._engine.errors import wrong
 from captum._engine.nest import Tensors, map_tensors, replaced, scored
 from captum._engine.sampling import Moments, blocks, check_samples, drawn, noisy, stdevs_of
@@ -116,7 +117,7 @@ class NoiseTunnel(Attribution):
         with_delta = bool(kwargs.get("return_convergence_delta"))
         shared = getattr(self.attribution_method, "takes_distribution", False)
         found = _Found()
-        for samples in blocks(nt_samples, call.inputs):
+        for samples in blocks(nt_samples, call.inputs, stopping=tol is not None):
             noise = zip(call.inputs, spread, strict=True)
             rows = tuple(noisy(x, samples, s, generator) for x, s in noise)
             # Drawn for the whole block: the draws do not depend on the size of the passes.
@@ -125,7 +126,7 @@ class NoiseTunnel(Attribution):
                 given = matched(call, kwargs["baselines"], "baselines") or ()
                 starts = drawn(given, samples * call.rows, generator)
             for first, k in _passes(samples, most if call.aligned else 1):
-                options = _repeated(kwargs, call.rows, k, shared)
+                options = _repeated(kwargs, call, k, shared or draw_baseline_from_distrib)
                 if starts is not None:
                     options["baselines"] = call.form.arrange(_taken(starts, first, k, samples))
                 noisy_inputs = call.form.arrange(_taken(rows, first, k, samples))
@@ -179,7 +180,7 @@ def _taken(rows: Tensors, first: int, count: int, samples: int) -> Tensors:
     return tuple(x.narrow(0, first * n, count * n) for x, n in zip(rows, lengths, strict=True))
 
 
-def _repeated(options: Mapping[str, Any], rows: int, copies: int, shared: bool) -> dict[str, Any]:
+def _repeated(options: Mapping[str, Any], call: Call, copies: int, shared: bool) -> dict[str, Any]:
     """The method's options for `copies` times the examples.
 
     What has a row per example is repeated; baselines that are a distribution are `shared`.
@@ -187,7 +188,7 @@ def _repeated(options: Mapping[str, Any], rows: int, copies: int, shared: bool) 
 
     def repeat(value: Any) -> Any:
         def tiled(x: Tensor) -> Tensor:
-            per_example = x.ndim > 0 and len(x) == rows
+            per_example = x.ndim > 0 and len(x) == call.rows
             return x.repeat(copies, *[1] * (x.ndim - 1)) if per_example else x
 
         return map_tensors(tiled, value)
@@ -201,8 +202,13 @@ def _repeated(options: Mapping[str, Any], rows: int, copies: int, shared: bool) 
             return value
         return value * copies if isinstance(value, list) else repeat(value)
 
-    kept = {"baselines"} if shared else set()
-    return {
-        name: target(value) if name == "target" else value if name in kept else repeat(value)
-        for name, value in options.items()
-    }
+    def baselines(value: Any) -> Any:
+        if shared or value is None:
+            return value
+        if isinstance(value, list):
+            return [baselines(each) for each in value]
+        full = baselines_of(call, value)
+        return call.form.arrange(tuple(b.repeat(copies, *[1] * (b.ndim - 1)) for b in full))
+
+    own = {"target": target, "baselines": baselines}
+    return {name: own.get(name, repeat)(value) for name, value in options.items()}
