@@ -182,8 +182,21 @@ class Engine:
 
     # ------------------------------------------------------------------ help for methods
 
-    def weighted(self, rows: Tensor, weights: Tensor) -> Tensor:
-        """Σₛ wₛ · rowsₛ over the S copies of (S * N, *F)."""
+    def integral(
+        self, call: Call, weights: Tensor, gradients: Callable[[slice], Tensors]
+    ) -> Tensors:
+        """Σₛ wₛ · gradientsₛ over S points per example, a pass's share of them at a time.
+
+        `gradients` gives those of a slice of the points as rows, (points * N, *F); sums are kept
+        in float32 or better.
+        """
+        total: list[Tensor] = []
+        for part in self.copies(call, len(weights)):
+            sums = [self._weighted(rows, weights[part]) for rows in gradients(part)]
+            total = [a + b for a, b in zip(total, sums, strict=True)] if total else sums
+        return tuple(total)
+
+    def _weighted(self, rows: Tensor, weights: Tensor) -> Tensor:
         lead = rows.shape[: self.lead]
         flat = rows.reshape(*lead, len(weights), -1).to(wide(rows.dtype))
         with torch.autocast(flat.device.type, enabled=False):  # a sum, not a layer of the model
@@ -294,16 +307,19 @@ class Engine:
                 result = one(part)
         else:
             result = one(part)
-        self._require_rows([x for group in result for x in group], part)
-        self.progress.add(rows)
+        for group in result:
+            self._require_rows(group, part)
+        if self.progress.show:
+            self.progress.add(rows)
         return result
 
     def _forward(self, call: Call, edit: Edit, part: Part, through: Neuron | None = None) -> Pass:
         """A pass with a way back, unless a block of the model has lost it."""
         run = self._run.forward(call, edit, through=through)
-        if not (torch.is_grad_enabled() or self._run.early):
-            raise GraphLost
-        torch.set_grad_enabled(True)
+        if not torch.is_grad_enabled():
+            if not self._run.early:
+                raise GraphLost
+            torch.set_grad_enabled(True)
         self._require_rows(run.numbers, part)
         return run
 
@@ -312,7 +328,12 @@ class Engine:
 
         A pass of everything as the user gave it is right in any case.
         """
-        if self.whole or all(x.ndim > 0 and len(x) == part.rows for x in tensors):
+        if self.whole:
+            return
+        for x in tensors:
+            if x.ndim == 0 or x.shape[0] != part.rows:
+                break
+        else:
             return
         if not part.everything:
             raise NotPerRow

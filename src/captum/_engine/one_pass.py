@@ -166,23 +166,24 @@ class Runner:
         """
         if self._overwrites is False:
             return self._output(call, inputs)
-        copies: list[Tensor] = []
-        leaves = [x for x in inputs if x.is_leaf and x.requires_grad]
+        own: list[Tensor] = []  # what the model may overwrite without touching the user's memory
 
-        def copied(x: Tensor) -> Tensor:
-            # Autograd's leaves refuse to be overwritten; ids are followed by identity.
-            if (x.is_leaf and x.requires_grad) or (isinstance(self.at, Inputs) and not is_real(x)):
+        def owned(x: Tensor) -> Tensor:
+            if x.is_leaf and x.requires_grad:  # a leaf, which is a copy already
+                own.append(x)
+            elif not isinstance(self.at, Inputs) or is_real(x):  # ids are followed by identity
+                own.append(x.clone())
+            else:
                 return x
-            copies.append(x.clone())
-            return copies[-1]
+            return own[-1]
 
-        given = tuple(map(copied, inputs))
+        given = tuple(map(owned, inputs))
         if call.args or call.kwargs:
-            args, kwargs = map_tensors(copied, call.args), map_tensors(copied, call.kwargs)
+            args, kwargs = map_tensors(owned, call.args), map_tensors(owned, call.kwargs)
             call = replace(call, args=args, kwargs=kwargs)
         output = self._output(call, given)
         if self._overwrites is None:
-            self._overwrites = any(x._version > 0 for x in (*copies, *leaves))
+            self._overwrites = any(x._version > 0 for x in own)
         return output
 
     def _output(self, call: Call, inputs: Tensors) -> Any:

@@ -84,13 +84,16 @@ def layer_conductance(engine: Engine, call: Call, sweep: Sweep) -> Tensors:
 def internal_influence(engine: Engine, call: Call, sweep: Sweep) -> Tensors:
     """∫₀¹ ∂f/∂y(x₀ + α(x - x₀)) dα at a layer's value y."""
     alphas, weights = nodes(sweep.method, sweep.steps, call.inputs[0])
-    total: list[Tensor] = []
-    for part in engine.copies(call, len(alphas)):
-        moved = sweep.points(call, alphas[part])
-        _, grads = engine.gradients(call, part.stop - part.start, inputs=moved, cut=True)
-        sums = [engine.weighted(g, weights[part]) for g in grads]
-        total = [a + b for a, b in zip(total, sums, strict=True)] if total else sums
-    return tuple(t.to(g.dtype) for t, g in zip(total, grads, strict=True))
+    kinds: list[torch.dtype] = []
+
+    def gradients(part: slice) -> Tensors:
+        moved, k = sweep.points(call, alphas[part]), part.stop - part.start
+        _, grads = engine.gradients(call, k, inputs=moved, cut=True)
+        kinds[:] = [g.dtype for g in grads]
+        return grads
+
+    total = engine.integral(call, weights, gradients)
+    return tuple(t.to(kind) for t, kind in zip(total, kinds, strict=True))
 
 
 def neuron_conductance(
@@ -98,16 +101,15 @@ def neuron_conductance(
 ) -> Tensors:
     """(x - x₀) ⊙ ∫₀¹ ∂f/∂y ∂y/∂x dα for a neuron y."""
     alphas, weights = nodes(sweep.method, sweep.steps, call.inputs[0])
-    total: list[Tensor] = []
-    for part in engine.copies(call, len(alphas)):
-        moved = sweep.points(call, alphas[part])
-        grads = engine.gradients_through(neuron, call, part.stop - part.start, inputs=moved)
-        sums = [engine.weighted(g, weights[part]) for g in grads]
-        total = [a + b for a, b in zip(total, sums, strict=True)] if total else sums
-    if not multiply:
-        return tuple(t.to(x.dtype) for t, x in zip(total, call.inputs, strict=True))
-    triples = zip(total, sweep.start, call.inputs, strict=True)
-    return tuple((t * (x - a)).to(x.dtype) for t, a, x in triples)
+
+    def gradients(part: slice) -> Tensors:
+        moved, k = sweep.points(call, alphas[part]), part.stop - part.start
+        return engine.gradients_through(neuron, call, k, inputs=moved)
+
+    total = engine.integral(call, weights, gradients)
+    if multiply:
+        total = tuple(t * (x - a) for t, a, x in zip(total, sweep.start, call.inputs, strict=True))
+    return tuple(t.to(x.dtype) for t, x in zip(total, call.inputs, strict=True))
 
 
 class LayerConductance(LayerGradientAttribution):

@@ -101,19 +101,17 @@ def _integral(
 ) -> Tensors:
     """∫ ∂f/∂γ ⊙ γ' dα; on a straight path without the constant γ' = v - v₀."""
     alphas, weights = nodes(how.method, steps, end[0])
-    sums: list[Tensor | None] = [None] * len(end)
-    for part in engine.copies(call, steps):
+
+    def gradients(part: slice) -> Tensors:
         a, k = alphas[part], part.stop - part.start
         _, grads = engine.gradients(call, k, values=points(how.path, a, start, end))
-        if how.path is not straight:
-            ends = zip(start, end, strict=True)
-            speeds = [velocity(how.path, a, *pair, engine.create_graph) for pair in ends]
-            grads = tuple(g * s.flatten(0, 1) for g, s in zip(grads, speeds, strict=True))
-        for i, grad in enumerate(grads):
-            more = engine.weighted(grad, weights[part])
-            before = sums[i]
-            sums[i] = more if before is None else before + more
-    return tuple(s for s in sums if s is not None)
+        if how.path is straight:
+            return grads
+        ends = zip(start, end, strict=True)
+        speeds = [velocity(how.path, a, *each, engine.create_graph) for each in ends]
+        return tuple(g * s.flatten(0, 1) for g, s in zip(grads, speeds, strict=True))
+
+    return engine.integral(call, weights, gradients)
 
 
 def _change(engine: Engine, call: Call, begins: list[Tensors], end: Tensors) -> Tensor:
