@@ -47,6 +47,7 @@ class Engine:
         self.whole = False  # rows cannot be split or repeated: one copy of the call per pass
         self.scattered = False  # some value or number does not have one row per example
         self.lead = 0  # 1 where gradients have a leading dimension for several targets
+        self._more = False  # this pass is not the last of its kind
         self._learning = False  # this pass is measured, to size the next ones
         self._run = Runner(model, self.at, of or Output(), create_graph, grad_kwargs or {})
 
@@ -232,6 +233,7 @@ class Engine:
             whole = self.whole or not call.aligned
             fit = 1 if whole else max(1, self._limit(call).rows // call.rows)
             stop = min(total, start + fit)
+            self._more = stop < total
             yield slice(start, stop)
             start = stop
 
@@ -301,7 +303,8 @@ class Engine:
     ) -> list[Tensors]:
         """One pass: measured where sizes are still to be learnt, and looked at for its rows."""
         rows, every = part.rows, call.rows * copies
-        self._learning = rows < every and not (self._limit(call).measured or self.whole)
+        more = rows < every or self._more
+        self._learning = more and not (self._limit(call).measured or self.whole)
         if self._learning:
             with self._limit(call).measuring(rows, call.inputs[0].device):
                 result = one(part)
