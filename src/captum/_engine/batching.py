@@ -25,7 +25,7 @@ from captum._engine.nest import Tensors, is_real
 Rows = int | Literal["auto"] | None
 
 _MB = 1 << 20
-_CPU_ACTIVATION = 8 * _MB  # the largest one; about a core's share of the last cache
+_CPU_ACTIVATION = 5 * _MB  # the largest one; about a core's share of the last cache
 _CPU_ENOUGH = 1 * _MB, 2048  # beyond so many bytes and rows, more rows only fill the cache
 _CPU_TOTAL = 256 * _MB  # all of one pass
 _GPU_ACTIVATION = 256 * _MB  # enough rows to fill the device

@@ -187,7 +187,7 @@ def _check_input(x: Tensor, title: str) -> None:
             "torch.view_as_real(inputs), and a model that puts the parts together",
         )
     # A sum is one cheap pass; only a NaN in it (also from inf - inf) asks for the exact answer.
-    if x.is_floating_point() and isnan(x.detach().sum().item()) and bool(x.isnan().any()):
+    if x.is_floating_point() and isnan(x.sum().item()) and bool(x.isnan().any()):
         where = tuple(x.isnan().nonzero()[0].tolist())
         raise wrong(
             ValueError,
