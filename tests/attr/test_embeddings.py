@@ -5,6 +5,7 @@ import pickle
 
 import pytest
 import torch
+import transformers
 from torch import nn
 
 from captum.attr.embeddings import (
@@ -147,7 +148,6 @@ def test_a_shared_layer_changes_under_the_given_name_only():
 
 
 def test_bert():
-    transformers = pytest.importorskip("transformers")
     sizes = {"num_hidden_layers": 1, "hidden_size": 8, "num_attention_heads": 2, "vocab_size": 20}
     config = transformers.BertConfig(**sizes, intermediate_size=8)
     model = transformers.BertForQuestionAnswering(config).eval()

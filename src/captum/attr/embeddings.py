@@ -116,7 +116,8 @@ def configure_interpretable_embedding_layer(
     """Make model(ids) into model(embedding(ids)): the layer is replaced by an identity.
 
     The original is untouched and comes back with `remove_interpretable_embedding_layer`. Where the
-    model holds one layer under several names, only the given name changes.
+    model holds one layer under several names, only the given name changes. Models of transformers 5
+    read the shape (N, T) off their ids: give them embeddings as `inputs_embeds`.
 
     Args:
         model: the model, which is changed in place.
