@@ -1,6 +1,6 @@
 """Laws of attributing a number about a whole data set: it is ablation of all batches at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -113,3 +113,49 @@ def test_labels_reach_the_metric_and_not_the_model() -> None:
         scores = method.attribute(batches, input_roles=(0, 2), reduce=right)[0]
     each = attr.FeatureAblation(net).attribute(X, target=labels).sum(0, keepdim=True)
     torch.testing.assert_close(scores, each.to(scores.dtype), atol=1e-5, rtol=1e-5)
+
+
+class Counting:
+    """Batches that count how often they are read."""
+
+    def __init__(self, size: int) -> None:
+        self.batches, self.reads = [torch.rand(4, size).double() for _ in range(3)], 0
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for batch in self.batches:
+            self.reads += 1
+            yield batch
+
+
+def _total(done: Any, output: Tensor, batch: Any) -> Tensor:
+    return output.sum() if done is None else done + output.sum()
+
+
+def test_a_data_set_that_fits_is_read_once() -> None:
+    loader = Counting(5)
+    attr.DataLoaderAttribution(attr.FeatureAblation(lambda x: x.prod(1))).attribute(
+        loader, reduce=_total
+    )
+    assert loader.reads == 1 + 3  # a look at the first batch, then all of them
+
+
+def test_a_data_set_that_does_not_fit_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    loader, method = (
+        Counting(5),
+        attr.DataLoaderAttribution(attr.FeatureAblation(lambda x: x.cos().sum(1))),
+    )
+    expected = method.attribute(loader, reduce=_total)
+    monkeypatch.setattr("captum.attr.dataloader._ROOM", 200)  # bytes: no batch, few rows
+    assert torch.allclose(method.attribute(loader, reduce=_total), expected)
+    assert loader.reads > 2 * (1 + 3)
+
+
+def test_a_model_that_works_in_place_harms_no_batch() -> None:
+    def model(x: Tensor) -> Tensor:
+        return x.mul_(2).sum(1)
+
+    loader = Counting(5)
+    before = [batch.clone() for batch in loader.batches]
+    found = attr.DataLoaderAttribution(attr.FeatureAblation(model)).attribute(loader, reduce=_total)
+    assert all(map(torch.equal, loader.batches, before))
+    assert torch.allclose(found[0], 2 * torch.cat(before).sum(0))

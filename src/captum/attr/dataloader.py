@@ -13,7 +13,7 @@ from torch import Tensor
 
 from captum._engine.errors import describe, wrong
 from captum._engine.features import Features, make_features
-from captum._engine.nest import Tensors, tensors
+from captum._engine.nest import Tensors, map_tensors, tensors
 from captum._engine.progress import Progress
 from captum._engine.target import Targets, as_tensor
 from captum.attr.base import Attribution, PerturbationAttribution, Scores
@@ -40,7 +40,7 @@ class _Corpus:
     """A data set as a model of which features are present: rows (R, G) in, metrics (R, M) out."""
 
     model: Callable[..., Any]
-    loader: Iterable[Any]
+    loader: Iterable[tuple[Any, ...]]
     roles: tuple[int, ...] | None
     baselines: Any
     features: Features
@@ -52,7 +52,7 @@ class _Corpus:
     def __call__(self, present: Tensor) -> Tensor:
         """Every row's metric; the data set is read once for all of them."""
         done: list[Any] = [None] * len(present)
-        for batch in batches(self.loader):
+        for batch in self.loader:
             roles = roles_of(self.roles, batch)
             scored = tuple(x for x, r in zip(batch, roles, strict=True) if r == 0)
             bases = bases_of(self.baselines, scored)
@@ -73,16 +73,20 @@ class _Corpus:
         bases: Tensors,
     ) -> Any:
         changed = iter(self._without(present, scored, bases))
-        batch = tuple(next(changed) if r == 0 else x for x, r in zip(batch, roles, strict=True))
+        # Copies of all of it: the batch serves other rows too, and a model may work in place.
+        batch = tuple(
+            next(changed) if r == 0 else map_tensors(Tensor.clone, x)
+            for x, r in zip(batch, roles, strict=True)
+        )
         given = [x for x, r in zip(batch, roles, strict=True) if r != InputRole.no_forward]
         with torch.no_grad():
             return self.reduce(done, self.model(*given), batch)
 
     def _without(self, present: Tensor, scored: Tensors, bases: Tensors) -> Iterator[Tensor]:
-        """The batch with its absent features at their baselines; itself where all are there."""
+        """The batch with its absent features at their baselines."""
         for value, base, mask in zip(scored, bases, self.features.masks, strict=True):
             here = present[mask.to(present.device)].to(value.device) > 0.5
-            yield value if bool(here.all()) else torch.where(here, value, base)
+            yield value.clone() if bool(here.all()) else torch.where(here, value, base)
 
 
 class DataLoaderAttribution(Attribution):
@@ -155,7 +159,7 @@ class DataLoaderAttribution(Attribution):
         progress = Progress(self.get_name(), show_progress)
         corpus = _Corpus(
             self.forward_func,
-            dataloader,
+            _Held(dataloader),
             input_roles,
             baselines,
             features,
@@ -184,6 +188,30 @@ class DataLoaderAttribution(Attribution):
             present, target=Targets(*range(metrics)), perturbations_per_eval=rows
         )
         return torch.cat(found)
+
+
+class _Held:
+    """The batches of a loader, held in memory where they fit: then it is read but once."""
+
+    def __init__(self, loader: Iterable[Any]) -> None:
+        self.loader = loader
+        self.held: list[tuple[Any, ...]] | None = None
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        if self.held is not None:
+            yield from self.held
+            return
+        held: list[tuple[Any, ...]] = []
+        room = _ROOM
+        for batch in batches(self.loader):
+            room -= sum(x.nbytes for x in tensors(batch))
+            if room >= 0:
+                held.append(batch)
+            else:
+                held.clear()
+            yield batch
+        if room >= 0:
+            self.held = held
 
 
 class _Remembering:
