@@ -468,8 +468,32 @@ def test_a_frozen_block():
     )
     assert scores.abs().sum() > 0
     assert delta.abs().max() < 1e-10
+    y = model.block(X).detach()
     both = LayerGradientXActivation(model, [model.block, model.last]).attribute(X, target=0)
-    assert both[0].abs().sum() > 0
+    assert torch.allclose(both[0], y * (1 - y.tanh() ** 2) * model.last.weight[0].detach())
+
+
+def test_two_frozen_blocks():
+    """What the model cuts between its blocks stays cut; the last one has its way to the output."""
+
+    class Frozen(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Linear(3, 3).double(), nn.Linear(3, 3).double()
+
+        def forward(self, x):
+            with torch.no_grad():
+                y = self.one(x)
+            with torch.no_grad():
+                z = self.two(y)
+            return (y.tanh() * z.sin()).sum(1)
+
+    model = Frozen()
+    found = LayerGradientXActivation(model, [model.one, model.two]).attribute(X)
+    y = model.one(X).detach()
+    z = model.two(y).detach()
+    assert torch.allclose(found[0], y * (1 - y.tanh() ** 2) * z.sin())
+    assert torch.allclose(found[1], z * y.tanh() * z.cos())
 
 
 def test_a_neuron_between_layers():

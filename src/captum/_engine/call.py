@@ -44,6 +44,7 @@ class Form:
         return "inputs" if self.kind == "tensor" else f"inputs[{self.names[self.filled[i]]!r}]"
 
 
+_KEYED = ("dict", "keywords")
 _ALONE = Form("tensor", (0,), (0,))
 
 
@@ -215,7 +216,7 @@ def matched(call: Call, given: Any, what: str) -> Tensors | None:
         return None
     if isinstance(given, Mapping):
         missing = [n for n in call.form.names if n not in given]
-        if missing or call.form.kind not in ("dict", "keywords"):
+        if missing or call.form.kind not in _KEYED:
             raise _not_matched(call, what, given)
         items = [given[call.form.names[i]] for i in call.form.filled]
     elif isinstance(given, tuple):
@@ -274,7 +275,7 @@ def baselines(call: Call, given: Any) -> Tensors:
 
 
 def _not_matched(call: Call, what: str, got: object) -> ValueError:
-    shape = "a dict with the keys of the inputs" if "dict" in call.form.kind else "a tuple"
+    shape = "a dict with the keys of the inputs" if call.form.kind in _KEYED else "a tuple"
     return wrong(
         ValueError,
         f"{what} as the inputs come: {len(call.inputs)} of them",

@@ -20,10 +20,10 @@ from captum._engine.errors import warn, wrong
 from captum._engine.explained import Explained, Neuron, Output
 from captum._engine.model import Model, mixes_rows
 from captum._engine.nest import Tensors, is_real
-from captum._engine.one_pass import Edit, GraphLost, Pass, Runner
+from captum._engine.one_pass import GraphLost, Pass, Runner
 from captum._engine.paths import wide
 from captum._engine.progress import Progress
-from captum._engine.site import Inputs, Layer, Site
+from captum._engine.site import Edit, Inputs, Layer, Site
 
 
 class Engine:
@@ -103,8 +103,7 @@ class Engine:
         if self._run.plain(call) and values is not None:
             inputs, values = values, None
         (numbers,) = self._over_parts(call, copies, one)
-        self.lead = int(call.several)
-        return torch.stack(numbers) if self.lead else numbers[0]
+        return self._by_target(call, [(n,) for n in numbers])[0]
 
     def gradients(
         self,
@@ -154,10 +153,7 @@ class Engine:
             return [found, *grads]
 
         found, *grads = self._over_parts(call, copies, one)
-        self.lead = int(call.several)
-        if not self.lead:
-            return found, grads[0]
-        return found, tuple(torch.stack(each) for each in zip(*grads, strict=True))
+        return found, self._by_target(call, grads)
 
     def gradients_through(
         self, neuron: Neuron, call: Call, copies: int = 1, *, inputs: Tensors
@@ -175,11 +171,14 @@ class Engine:
                     for number in run.numbers
                 ]
 
-        grads = self._over_parts(call, copies, one)
+        return self._by_target(call, self._over_parts(call, copies, one))
+
+    def _by_target(self, call: Call, groups: list[Tensors]) -> Tensors:
+        """One group of tensors, or those of several targets along a dimension that leads."""
         self.lead = int(call.several)
         if not self.lead:
-            return grads[0]
-        return tuple(torch.stack(each) for each in zip(*grads, strict=True))
+            return groups[0]
+        return tuple(torch.stack(each) for each in zip(*groups, strict=True))
 
     # ------------------------------------------------------------------ help for methods
 

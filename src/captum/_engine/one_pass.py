@@ -6,7 +6,7 @@ they were found.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,9 +19,7 @@ from captum._engine.errors import describe, wrong
 from captum._engine.explained import Explained, Neuron, Output
 from captum._engine.model import Model, has_recurrent_layer, unwrapped
 from captum._engine.nest import Tensors, is_real, map_tensors, replaced, scored
-from captum._engine.site import Inputs, Layer, Site, Stop, Visitor, current_pass
-
-Edit = Callable[[int, Tensors], Tensors]  # source, its values -> what goes on in the model
+from captum._engine.site import Edit, Inputs, Layer, Site, Stop, Visitor, current_pass
 
 
 class GraphLost(Exception):  # noqa: N818 - a finding that changes the plan, not an error
@@ -30,9 +28,8 @@ class GraphLost(Exception):  # noqa: N818 - a finding that changes the plan, not
 
 @dataclass
 class Pass:
-    """What one forward pass left: values at the site and the explained numbers."""
+    """What one forward pass left: the explained numbers."""
 
-    values: Tensors
     numbers: list[Tensor]  # per target, shape (rows,)
     through: Any = None  # the value of a layer on the way, where one was asked for
 
@@ -59,9 +56,8 @@ class Runner:
         # Models may work in place on a value that they get. A layer's is therefore copied; for
         # the inputs autograd refuses before anything is changed, and then they are copied too.
         self.copy = isinstance(at, Layer)
-        self.early = create_graph or isinstance(
-            self.model, nn.DataParallel
-        )  # a graph from the start
+        # A graph from the start, not only from the first value at the site on.
+        self.early = create_graph or isinstance(self.model, nn.DataParallel)
         self._overwrites: bool | None = None  # whether the model works in place on its arguments
         self._recurrent: bool | None = None
 
@@ -86,7 +82,7 @@ class Runner:
         own = isinstance(self.at, Layer) or self._overwrites is False  # not the user's memory
 
         def edit(source: int, live: Tensors) -> Tensors:
-            if ran and not torch.is_grad_enabled():
+            if ran and not (torch.is_grad_enabled() or self.early):
                 raise GraphLost
             torch.set_grad_enabled(True)
             follow = self.create_graph or (
@@ -123,7 +119,7 @@ class Runner:
                 values = edit(0, call.inputs) if edit else call.inputs  # nothing is hooked
                 with self._cudnn(call):
                     output = self._called(call, values)
-                return Pass(values, [target.select(output) for target in call.targets])
+                return Pass([target.select(output) for target in call.targets])
             return self._watched(call, edit, numbers, through, every)
         finally:
             current_pass.reset(token)
@@ -131,13 +127,7 @@ class Runner:
     def _watched(
         self, call: Call, edit: Edit | None, numbers: bool, through: Neuron | None, every: bool
     ) -> Pass:
-        found: list[Tensor] = []
-
-        def record(source: int, live: Tensors) -> Tensors:
-            found.extend(live)
-            return edit(source, live) if edit else live
-
-        visitor = Visitor(record, every=every)
+        visitor = Visitor(edit or (lambda _source, live: live), every=every)
         if not numbers and self.seen:
             visitor.stop_after = len(self.seen)
         picked: list[Tensor] = []
@@ -157,7 +147,7 @@ class Runner:
         if edit:
             self._check_site(visitor, call)
         value = passed.value() if passed is not None and passed.value is not None else None
-        return Pass(tuple(found), picked, value)
+        return Pass(picked, value)
 
     def _called(self, call: Call, inputs: Tensors) -> Any:
         """The model's output, None if the pass ended early. What it overwrites are copies.

@@ -21,7 +21,7 @@ from captum._engine.lookups import Lookups, place
 from captum._engine.nest import Tensors, is_real, map_tensors, replaced, scored, scores, tensors
 
 Side = Literal["output", "input"]
-Edit = Callable[[int, Tensors], Sequence[Tensor]]  # source, its values -> what goes on
+Edit = Callable[[int, Tensors], Tensors]  # source, its values -> what goes on in the model
 
 _SCORED, _OTHER = torch.empty(0), torch.empty(0, dtype=torch.bool)
 

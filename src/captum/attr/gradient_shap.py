@@ -92,7 +92,8 @@ def _sampled(
         samples * call.rows, generator=how.generator, device=ends[0].device, dtype=kind
     )
     # Token ids cannot move; their layer values can.
-    if how.observe and all(map(is_real, ends)):
+    by_inputs = how.observe and all(map(is_real, ends))
+    if by_inputs:
         _, grads = engine.gradients(call, samples, inputs=_between(starts, ends, alphas))
         ends_at, starts_at = (engine.read(call, samples, inputs=x) for x in (ends, starts))
     else:
@@ -103,11 +104,13 @@ def _sampled(
     shares = tuple(g * d for g, d in zip(grads, steps, strict=True))
     gap = None
     if delta:
-        moved = {"inputs": (ends, starts)} if how.observe else {"values": (ends_at, starts_at)}
-        ((where, (end, start)),) = moved.items()
-        change = engine.evaluate(call, samples, **{where: end}) - engine.evaluate(
-            call, samples, **{where: start}
+        after, before = (
+            engine.evaluate(call, samples, inputs=inputs)
+            if by_inputs
+            else engine.evaluate(call, samples, values=values)
+            for inputs, values in ((ends, ends_at), (starts, starts_at))
         )
+        change = after - before
         gap = engine.missing(call, shares, change)
     return (shares if how.multiply else grads), gap
 

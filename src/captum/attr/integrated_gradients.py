@@ -57,7 +57,7 @@ def integrated_gradients(
     end = engine.read(call)
     begins = [_fitting(engine.read(call, inputs=start), end) for start in starts]
     if how.steps != "auto":
-        change = _change(engine, call, begins, end) if delta else torch.zeros(())
+        change = _change(engine, call, begins, end) if delta else None
         return _integrated(engine, call, begins, end, how, how.steps, change)
     change, steps = _change(engine, call, begins, end), _FIRST_STEPS
     while True:
@@ -81,7 +81,7 @@ def _integrated(
     end: Tensors,
     how: Integral,
     steps: int,
-    change: Tensor,
+    change: Tensor | None,
 ) -> Integrated:
     slopes = [_integral(engine, call, start, end, how, steps) for start in begins]
     shares = slopes
@@ -92,7 +92,7 @@ def _integrated(
         ]
     share = _mean(shares)
     items = share if how.multiply else _mean(slopes)
-    delta = engine.missing(call, share, change)
+    delta = torch.zeros(()) if change is None else engine.missing(call, share, change)
     return Integrated(tuple(i.to(v.dtype) for i, v in zip(items, end, strict=True)), delta, steps)
 
 
