@@ -10,6 +10,7 @@ from captum.attr import (
     GradientShap,
     InputXGradient,
     IntegratedGradients,
+    LayerGradientShap,
     LayerIntegratedGradients,
     Saliency,
 )
@@ -180,6 +181,22 @@ def test_expected_gradients_of_ids():
     assert scores.dtype == torch.float64
     change = (model(IDS) - model(row))[:, 0].detach()
     assert torch.allclose(scores.sum(1) - deltas.view(2, 64).mean(1), change)
+
+
+def test_the_delta_of_ids_at_a_layer():
+    """Ids cannot move, so the layer's value does, and the delta is of what the integral moved."""
+    words, around = nn.Embedding(10, 4).double(), nn.Embedding(10, 4).double()
+
+    def model(ids):
+        return words(ids).pow(2).sum((1, 2)) * around(ids).sum((1, 2))
+
+    row = torch.tensor([[2, 7, 1]])
+    scores, deltas = LayerGradientShap(model, words).attribute(
+        IDS, row, n_samples=16, return_convergence_delta=True
+    )
+    rise = words(IDS).pow(2).sum((1, 2)) - words(row).pow(2).sum((1, 2))
+    expected = (rise * around(IDS).sum((1, 2))).detach()
+    assert torch.allclose(scores.sum((1, 2)) - deltas.view(2, 16).mean(1), expected)
 
 
 def test_a_module_called_twice_gives_both_shares():
