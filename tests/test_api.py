@@ -90,9 +90,10 @@ def test_signatures_are_the_published_ones(module: str, name: str) -> None:
 
 def test_every_published_name_that_is_here_is_compared() -> None:
     """The file is a copy of the facts: nobody may thin it out."""
-    assert len(API["captum.attr"]) >= 40
-    for name in ("IntegratedGradients", "NoiseTunnel", "LayerGradCam", "NeuronConductance"):
+    assert len(API["captum.attr"]) >= 53
+    for name in ("IntegratedGradients", "NoiseTunnel", "LayerGradCam", "NeuronConductance", "LRP"):
         assert API["captum.attr"][name]["attribute"]
+    assert len(API["captum.attr._utils.lrp_rules"]) == 5
 
 
 def f(a: int, b: int = 1, *, c: int = 2) -> int:
@@ -141,12 +142,20 @@ def test_deep_paths_hand_out_the_very_same_objects(path: str) -> None:
     ("path", "name"),
     [
         ("captum.attr._core.integrated_gradients", "IntegratedGradients"),
+        ("captum.attr._core.deep_lift", "DeepLiftShap"),
+        ("captum.attr._core.guided_backprop_deconvnet", "GuidedBackprop"),
+        ("captum.attr._core.guided_grad_cam", "GuidedGradCam"),
+        ("captum.attr._core.lrp", "LRP"),
         ("captum.attr._core.layer.grad_cam", "LayerGradCam"),
+        ("captum.attr._core.layer.layer_deep_lift", "LayerDeepLift"),
+        ("captum.attr._core.layer.layer_lrp", "LayerLRP"),
+        ("captum.attr._core.neuron.neuron_deep_lift", "NeuronDeepLift"),
         ("captum.attr._core.neuron.neuron_gradient", "NeuronGradient"),
         ("captum.attr._core.noise_tunnel", "NoiseTunnelType"),
         ("captum.attr._core.dataloader_attr", "InputRole"),
         ("captum.attr._utils.attribution", "GradientAttribution"),
         ("captum.attr._utils.input_layer_wrapper", "ModelInputWrapper"),
+        ("captum.attr._utils.lrp_rules", "EpsilonRule"),
         ("captum.attr._utils.stat", "Stat"),
         ("captum.attr._utils.summarizer", "Summarizer"),
         ("captum.attr._utils.visualization", "visualize_image_attr"),

@@ -15,11 +15,22 @@ QUADRATURES = ["gausslegendre", "riemann_left", "riemann_right", "riemann_middle
 
 
 def cases() -> dict[str, Case]:
-    """Every case, by name."""
+    """Every case of gradients, perturbations and tools, by name."""
     from . import cases_inputs, cases_layers, cases_neurons, cases_tools
 
+    return _gathered(cases_inputs, cases_layers, cases_neurons, cases_tools)
+
+
+def ruled() -> dict[str, Case]:
+    """The cases of methods with rules for the way back. They are recorded after the others."""
+    from . import cases_lrp, cases_rules
+
+    return _gathered(cases_rules, cases_lrp)
+
+
+def _gathered(*modules: Any) -> dict[str, Case]:
     found: dict[str, Case] = {}
-    for module in (cases_inputs, cases_layers, cases_neurons, cases_tools):
+    for module in modules:
         for name, case in module.CASES.items():
             if name in found:
                 raise ValueError(f"two cases are called {name}")

@@ -179,6 +179,56 @@ class Bag(nn.Module):
         return self.last(torch.tanh(self.embedding(ids)).prod(1))
 
 
+class Stages(nn.Module):
+    """Modules alone: features one after another, flattened, and a head."""
+
+    def __init__(self, features: list[nn.Module], head: list[nn.Module]) -> None:
+        super().__init__()
+        self.features = nn.Sequential(*features)
+        self.head = nn.Sequential(*head)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x).flatten(1))
+
+
+class Join(nn.Module):
+    """(N, 3) and (N, 2) to (N, 2), modules alone: side by side, then one head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = nn.Linear(3, 4), nn.Linear(2, 3)
+        self.act1, self.act2, self.act3 = nn.ReLU(), nn.Tanh(), nn.ReLU()
+        self.join, self.last = nn.Linear(7, 4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        both = torch.cat([self.act1(self.left(x)), self.act2(self.right(y))], 1)
+        return self.last(self.act3(self.join(both)))
+
+
+class Halves(nn.Module):
+    """A layer whose value is a tuple."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down = nn.Linear(4, 3), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.up(x), self.down(x)
+
+
+class Branches(nn.Module):
+    """(N, 4) to (N, 3) through a tuple-valued layer, modules alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.act1, self.act2 = nn.Linear(4, 4), nn.Sigmoid(), nn.ReLU()
+        self.split, self.last = Halves(), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        left, right = self.split(self.act1(self.first(x)))
+        return self.last(self.act2(torch.cat([left, right], 1)))
+
+
 def tabular() -> Tensor:
     return wave(3, 4, start=0.1, step=0.9)
 

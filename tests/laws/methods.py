@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from captum import attr
 from captum._engine.nest import map_tensors
+from captum.attr import lrp_rules
+from laws import nets
 from laws.unchanged import unchanged
 
 Make = Callable[[Any, Any], attr.Attribution]  # of a net and of what is asked about its neuron
@@ -24,13 +27,15 @@ class Method:
 
     lands: what the scores have the shape of: "inputs", "layer", "layer input", "layers", or "map"
         where channels are summed.
-    sums: to f(x) - f(x0) on which nets: "smooth" (all of them), "linear" (those without bias, x0
-        being zero), or None.
-    close: how exactly, on smooth nets.
+    sums: to f(x) - f(x0) on which nets: "any", "smooth", "linear" (those without bias, x0 being
+        zero); to f(x), where what is added has a share of it: "unbiased"; or None.
+    averages: its baselines are rows to average over, for every example.
+    close: how exactly, on the nets where it sums.
     linear: the scores of a weighted sum of outputs are the weighted sum of their scores.
     draws: uses random numbers; noise: one per entry of the inputs, so no symmetry is exact.
     per_unit: what has no influence scores zero.
     kinks: keeps its promise on models with kinks too, so that it has nothing to warn of.
+    rectified: changes ReLU alone, and warns of models without one: its nets have them.
     """
 
     name: str
@@ -38,13 +43,33 @@ class Method:
     options: Mapping[str, Any] = field(default_factory=dict)
     lands: Literal["inputs", "layer", "layer input", "layers", "map"] = "inputs"
     asks: Literal["target", "neuron_selector", "of", "nothing"] = "target"
-    sums: Literal["smooth", "linear"] | None = None
+    sums: Literal["any", "smooth", "linear", "unbiased"] | None = None
+    averages: bool = False
     close: float = 1e-10
     linear: bool = True
     draws: bool = False
     noise: bool = False
     per_unit: bool = True
     kinks: bool = True
+    rectified: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether scores sum to f(x) - f(x0) on smooth nets, from any x0."""
+        return self.sums in ("any", "smooth")
+
+    @property
+    def act(self) -> Callable[[Tensor], Tensor]:
+        return F.relu if self.rectified else F.softplus
+
+    def net(self, make: Callable[..., nets.Net] = nets.Net) -> nets.Net:
+        """A net that the method has nothing to warn of, smooth where it can be."""
+        return make(act=self.act)
+
+    def suits(self, net: nets.Net) -> bool:
+        """Whether the method has nothing to warn of there."""
+        has_relu = bool((net.act(torch.tensor([-1.0, 1.0])) == torch.tensor([0.0, 1.0])).all())
+        return not self.rectified if not has_relu else self.kinks
 
     @property
     def question(self) -> Any:
@@ -61,11 +86,16 @@ class Method:
     ) -> Any:
         """What `attribute` returns, once it has left everything as it was."""
         made = self.on(model, what, places)
-        given: dict[str, Any] = {**self.options, **more}
+        given = self.given(x, **more)
         if self.asks in ("target", "neuron_selector"):
             given = {self.asks: self.question if what is None else what, **given}
         with unchanged(model, x, given, rng=not self.draws or given.get("generator") is not None):
             return made.attribute(x, **given)
+
+    def given(self, x: Any, **more: Any) -> dict[str, Any]:
+        """The options for these inputs."""
+        options = {**self.options, **more}
+        return {k: v.of(x) if isinstance(v, FromInputs) else v for k, v in options.items()}
 
     def accepts(self, model: Any) -> set[str]:
         """The parameters of `attribute`; a tunnel passes on those of the method inside."""
@@ -93,6 +123,17 @@ class Method:
             (out,) = found
         chosen: Tensor = what(out) if callable(what) else out[:, what]
         return chosen.detach()
+
+
+@dataclass(frozen=True)
+class FromInputs:
+    """An option that has a row for each row of the inputs."""
+
+    make: Callable[[Tensor], Tensor]
+
+    def of(self, inputs: Any) -> Any:
+        given = tuple(inputs) if isinstance(inputs, list) else inputs
+        return map_tensors(lambda x: self.make(x.detach()), given)
 
 
 @dataclass(frozen=True)
@@ -126,6 +167,11 @@ def bent(alphas: Tensor, start: Tensor, end: Tensor) -> Tensor:
     return start + (a + a * (1 - a) * torch.tanh(end)) * (end - start)
 
 
+def by_hand(multipliers: Sequence[Tensor], xs: Sequence[Tensor], x0s: Sequence[Tensor]) -> Any:
+    """Contributions, as a user's own function makes them."""
+    return tuple(m * (x - x0) for m, x, x0 in zip(multipliers, xs, x0s, strict=True))
+
+
 def model_of(net: Any) -> Any:
     return net.model if isinstance(net, _Placed) else net
 
@@ -138,6 +184,15 @@ _QUADRATURES = {
     "riemann_middle": 1e-2,
     "riemann_left": 0.5,
     "riemann_right": 0.5,
+}
+
+
+_COMPOSITES: dict[str, Any] = {
+    "epsilon plus": lrp_rules.epsilon_plus(),
+    "epsilon plus flat": lrp_rules.epsilon_plus_flat(),
+    "epsilon alpha beta": lrp_rules.epsilon_alpha2_beta1(),
+    "epsilon gamma box": lrp_rules.epsilon_gamma_box(-4.0, 4.0),
+    "gamma": [("*", lrp_rules.GammaRule())],
 }
 
 
@@ -156,6 +211,18 @@ _SHAP = Method(
 _XGRAD = Method("InputXGradient", _on_inputs(attr.InputXGradient), sums="linear")
 _SIGNED = Method("Saliency signed", _on_inputs(attr.Saliency), {"abs": False})
 _ABLATION = Method("FeatureAblation", _on_inputs(attr.FeatureAblation), sums="linear")
+
+_LIFT = Method("DeepLift", _on_inputs(attr.DeepLift), sums="any")
+_LIFT_SHAP = replace(
+    _LIFT,
+    name="DeepLiftShap",
+    make=_on_inputs(attr.DeepLiftShap),
+    options={"baselines": rows},
+    averages=True,
+)
+_LRP = Method("LRP", _on_inputs(attr.LRP), sums="unbiased", close=1e-6)
+_GUIDED = Method("GuidedBackprop", _on_inputs(attr.GuidedBackprop), linear=False, rectified=True)
+_DECONV = replace(_GUIDED, name="Deconvolution", make=_on_inputs(attr.Deconvolution))
 
 ON_INPUTS = [
     Method("Saliency", _on_inputs(attr.Saliency), linear=False),
@@ -199,6 +266,50 @@ ON_INPUTS = [
     ),
     _ABLATION,
     replace(_ABLATION, name="FeatureAblation baseline", options={"baselines": 0.3}),
+    _LIFT,
+    replace(_LIFT, name="DeepLift baseline", options={"baselines": 0.3}),
+    replace(
+        _LIFT,
+        name="DeepLift baseline per row",
+        options={"baselines": FromInputs(lambda x: x / 4)},
+    ),
+    replace(_LIFT, name="DeepLift strict", options={"strict": True}),
+    replace(_LIFT, name="DeepLift custom", options={"custom_attribution_func": by_hand}),
+    replace(
+        _LIFT,
+        name="DeepLift sensitivity",
+        make=_on_inputs(attr.DeepLift, multiply_by_inputs=False),
+        sums=None,
+    ),
+    _LIFT_SHAP,
+    replace(
+        _LIFT_SHAP,
+        name="DeepLiftShap sensitivity",
+        make=_on_inputs(attr.DeepLiftShap, multiply_by_inputs=False),
+        sums=None,
+    ),
+    _LRP,
+    replace(_LRP, name="LRP strict", options={"strict": True}),
+    *(
+        replace(
+            _LRP,
+            name=f"LRP {name}",
+            make=_on_inputs(attr.LRP, rules=rules),
+            # Where nothing excites a unit, rules that look for it have nobody to hand it to.
+            sums="unbiased" if "gamma" in name else None,
+            close=1e-4,  # a stabiliser keeps its share
+            # Relevance by position alone reaches what has no influence.
+            per_unit="flat" not in name,
+        )
+        for name, rules in _COMPOSITES.items()
+    ),
+    _GUIDED,
+    _DECONV,
+    replace(
+        _GUIDED,
+        name="GuidedGradCam",
+        make=lambda net, what: attr.GuidedGradCam(model_of(net), net.right),
+    ),
 ]
 
 
@@ -224,7 +335,7 @@ def _placed(base: Method, place: str | None, neuron: bool) -> Method:
     return replace(base, name=" ".join(words), make=make, lands=lands, asks=asks)
 
 
-_BASES = [_SIGNED, _XGRAD, _IG, _SHAP, _ABLATION]
+_BASES = [_SIGNED, _XGRAD, _IG, _SHAP, _ABLATION, _LIFT, _LIFT_SHAP, _LRP, _GUIDED, _DECONV]
 AT_AND_OF = [
     *(_placed(base, place, neuron=False) for base in _BASES for place in _PLACES),
     *(_placed(base, None, neuron=True) for base in _BASES),
@@ -237,6 +348,20 @@ AT_AND_OF = [
 
 def _on_layer(kind: type[attr.Attribution], **settings: Any) -> Make:
     return lambda net, what: kind(model_of(net), net.layer, **settings)  # type: ignore[call-arg]
+
+
+def _of_neuron(kind: type[attr.Attribution]) -> Method:
+    """A neuron's contributions from a layer, all of it from one pass."""
+    return Method(
+        f"{kind.__name__} of neuron",
+        lambda net, what: kind(  # type: ignore[call-arg]
+            model_of(net), net.layer, of=attr.Neuron(net.neuron, what)
+        ),
+        lands="layer",
+        asks="of",
+        sums="unbiased" if kind is attr.LayerLRP else "any",
+        close=1e-6 if kind is attr.LayerLRP else 1e-10,
+    )
 
 
 def _on_layers(kind: type[attr.Attribution]) -> Make:
@@ -262,6 +387,9 @@ _PER_LAYER = [
         close=0.2,
     ),
     Method("InternalInfluence", _on_layer(attr.InternalInfluence), {"n_steps": 10}),
+    replace(_LIFT, name="LayerDeepLift", make=_on_layer(attr.LayerDeepLift)),
+    replace(_LIFT_SHAP, name="LayerDeepLiftShap", make=_on_layer(attr.LayerDeepLiftShap)),
+    replace(_LRP, name="LayerLRP", make=_on_layer(attr.LayerLRP)),
 ]
 _SEVERAL = {
     "LayerActivation": attr.LayerActivation,
@@ -270,6 +398,9 @@ _SEVERAL = {
     "LayerGradientShap": attr.LayerGradientShap,
     "LayerConductance": attr.LayerConductance,
     "InternalInfluence": attr.InternalInfluence,
+    "LayerDeepLift": attr.LayerDeepLift,
+    "LayerDeepLiftShap": attr.LayerDeepLiftShap,
+    "LayerLRP": attr.LayerLRP,
 }
 _CHANNELS = {"attr_dim_summation": False}
 _CAMS = [
@@ -305,6 +436,21 @@ ON_LAYERS = [
         _on_layer(attr.LayerGradientXActivation, multiply_by_inputs=False),
         lands="layer",
     ),
+    replace(
+        _LIFT,
+        name="LayerDeepLift sensitivity",
+        make=_on_layer(attr.LayerDeepLift, multiply_by_inputs=False),
+        lands="layer",
+        sums=None,
+    ),
+    replace(
+        _LRP,
+        name="LayerLRP epsilon plus",
+        make=_on_layer(attr.LayerLRP, rules=_COMPOSITES["epsilon plus"]),
+        lands="layer",
+        sums=None,
+    ),
+    *(_of_neuron(m) for m in (attr.LayerDeepLift, attr.LayerLRP)),
     Method("LayerGradCam map", _on_layer(attr.LayerGradCam), lands="map", per_unit=False),
     Method("LayerScoreCam", _on_layer(attr.LayerScoreCam), lands="map", per_unit=False),
 ]
@@ -336,6 +482,15 @@ ON_NEURONS = [
         asks="neuron_selector",
     ),
     Method("NeuronConductance", _conductance, {"neuron_selector": 1, "n_steps": 10}),
+    *(
+        replace(m, name=f"Neuron{m.name}", make=_on_neuron(kind), asks="neuron_selector")
+        for m, kind in (
+            (_LIFT, attr.NeuronDeepLift),
+            (_LIFT_SHAP, attr.NeuronDeepLiftShap),
+            (_GUIDED, attr.NeuronGuidedBackprop),
+            (_DECONV, attr.NeuronDeconvolution),
+        )
+    ),
 ]
 
 
@@ -370,6 +525,12 @@ TUNNELS = [
             "LayerConductance",
             "NeuronGradient",
             "InputXGradient at layer of neuron",
+            "DeepLift",
+            "DeepLift baseline",
+            "DeepLiftShap",
+            "LayerDeepLift",
+            "LRP",
+            "GuidedBackprop",
         )
     ),
 ]

@@ -68,9 +68,9 @@ def kinked(in_place: bool = False) -> Net:
     return Net(act=lambda x: F.relu(x, inplace=in_place))
 
 
-def deaf() -> Net:
+def deaf(act: Callable[[Tensor], Tensor] = F.softplus) -> Net:
     """Nothing depends on channel 1: not of the inputs, not of any layer."""
-    net = smooth()
+    net = Net(act)
     with torch.no_grad():
         for conv in (net.left, net.right, net.layer):
             conv.weight[:, 1] = 0
@@ -78,9 +78,9 @@ def deaf() -> Net:
     return net
 
 
-def twins() -> Net:
+def twins(act: Callable[[Tensor], Tensor] = F.softplus) -> Net:
     """Channels 0 and 1 are interchangeable everywhere: in the inputs and in every layer."""
-    net = smooth()
+    net = Net(act)
     with torch.no_grad():
         for conv in (net.left, net.right, net.layer):
             conv.weight[:, 1] = conv.weight[:, 0]

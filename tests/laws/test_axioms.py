@@ -24,7 +24,7 @@ def mixture(out: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("method", keeping(lambda m: m.linear), ids=name_of)
 def test_scores_are_linear_in_what_is_explained(method: Method) -> None:
-    net, x = nets.smooth(), nets.images()
+    net, x = method.net(), nets.images()
     found = []
     for what in (first, second, mixture):
         nets.reseed()
@@ -36,7 +36,7 @@ def test_scores_are_linear_in_what_is_explained(method: Method) -> None:
 
 @pytest.mark.parametrize("method", keeping(lambda m: m.per_unit), ids=name_of)
 def test_what_has_no_influence_scores_zero(method: Method) -> None:
-    net, x = nets.deaf(), nets.images()
+    net, x = method.net(nets.deaf), nets.images()
     found = method.scores(net, x)
     # A difference of outputs of rows at different places of a pass may round differently.
     assert every(found, lambda s: float(s[:, 1].abs().max()) < 1e-14)
@@ -45,7 +45,7 @@ def test_what_has_no_influence_scores_zero(method: Method) -> None:
 
 @pytest.mark.parametrize("method", keeping(lambda m: not m.noise and m.lands != "map"), ids=name_of)
 def test_interchangeable_units_score_alike(method: Method) -> None:
-    net, x = nets.twins(), nets.images()
+    net, x = method.net(nets.twins), nets.images()
     x[:, 1] = x[:, 0]
     for scores in scored(method.scores(net, x)):
         torch.testing.assert_close(scores[:, 0], scores[:, 1], atol=1e-12, rtol=1e-12)
@@ -55,7 +55,7 @@ def test_interchangeable_units_score_alike(method: Method) -> None:
 
 @pytest.mark.parametrize("method", keeping(lambda m: not m.draws), ids=name_of)
 def test_order_of_examples_does_not_matter(method: Method) -> None:
-    net, x = nets.smooth(), nets.images(4)
+    net, x = method.net(), nets.images(4)
     order = torch.tensor([2, 0, 3, 1])
     forwards = [s[order] for s in scored(method.scores(net, x))]
     assert_same_scores(list(scored(method.scores(net, x[order]))), forwards, 1e-8)

@@ -31,7 +31,7 @@ def cases(law: Callable[[Method, str], bool] = lambda method, size: True) -> lis
 
 @pytest.mark.parametrize("method", keeping(lambda m: not m.draws), ids=name_of)
 def test_a_batch_is_a_loop_over_examples(method: Method) -> None:
-    net, x = nets.smooth(), nets.images(4)
+    net, x = method.net(), nets.images(4)
     whole = scored(method.scores(net, x))
     each = [scored(method.scores(net, row)) for row in x.split(1)]
     loop = [torch.cat(rows) for rows in zip(*each, strict=True)]
@@ -42,7 +42,7 @@ def test_a_batch_is_a_loop_over_examples(method: Method) -> None:
     "method", keeping(lambda m: not m.draws and m.asks == "target"), ids=name_of
 )
 def test_a_target_per_example_is_a_loop_over_targets(method: Method) -> None:
-    net, x = nets.smooth(), nets.images(3)
+    net, x = method.net(), nets.images(3)
     targets = [2, 0, 1]
     whole = scored(method.scores(net, x, targets))
     each = [scored(method.scores(net, row, t)) for row, t in zip(x.split(1), targets, strict=True)]
@@ -53,7 +53,7 @@ def test_a_target_per_example_is_a_loop_over_targets(method: Method) -> None:
 @pytest.mark.parametrize("method", METHODS, ids=name_of)
 def test_an_example_does_not_feel_the_others(method: Method) -> None:
     """Also where random numbers are drawn, as long as their order is the same."""
-    net, x = nets.smooth(), nets.images(4)
+    net, x = method.net(), nets.images(4)
     other = torch.cat([x[:1], nets.images(3, seed=8) * 2])
     nets.reseed()
     here = scored(method.scores(net, x))
@@ -80,7 +80,7 @@ def steps_of(method: Method) -> dict[str, int]:
 
 @pytest.mark.parametrize(("method", "size"), cases(lambda m, size: not splits_draws(m, size)))
 def test_the_size_of_passes_changes_no_number(method: Method, size: str) -> None:
-    net, x, steps = nets.smooth(), nets.images(5), steps_of(method)
+    net, x, steps = method.net(), nets.images(5), steps_of(method)
     found = []
     for rows in (1, 3, 7, 10_000, None if size == "nt_samples_batch_size" else "auto"):
         nets.reseed()
@@ -97,7 +97,7 @@ def test_the_size_of_passes_changes_no_number(method: Method, size: str) -> None
 )
 def test_a_size_is_honoured_exactly(method: Method, size: str) -> None:
     """Also below the number of examples. Perturbations count features, of all examples."""
-    net, x, seen = nets.smooth(), nets.images(5), []
+    net, x, seen = method.net(), nets.images(5), []
     handle = net.register_forward_pre_hook(lambda _m, args: seen.append(len(args[0])))
     method.scores(net, x, **{size: 2})
     handle.remove()
@@ -121,7 +121,7 @@ def test_a_tunnel_hands_out_at_most_so_many_copies() -> None:
 
 @pytest.mark.parametrize(("method", "size"), cases(divides_targets))
 def test_several_targets_in_small_passes(method: Method, size: str) -> None:
-    net, x, both = nets.smooth(), nets.images(5), attr.Targets(0, 2)
+    net, x, both = method.net(), nets.images(5), attr.Targets(0, 2)
     nets.reseed()
     wanted = method.scores(net, x, both)
     nets.reseed()

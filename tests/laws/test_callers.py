@@ -27,7 +27,7 @@ def seeded(method: Method, net: Any, x: Any, **more: Any) -> Any:
 @pytest.mark.parametrize("method", METHODS, ids=name_of)
 @each("mode", _MODES)
 def test_the_callers_mode_does_not_matter(method: Method, mode: str) -> None:
-    net, x = nets.smooth(), nets.images()
+    net, x = method.net(), nets.images()
     wanted = seeded(method, net, x)
     with _MODES[mode]():
         found = seeded(method, net, x)
@@ -36,7 +36,7 @@ def test_the_callers_mode_does_not_matter(method: Method, mode: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS, ids=name_of)
 def test_inputs_made_in_inference_mode(method: Method) -> None:
-    net = nets.smooth()
+    net = method.net()
     wanted = seeded(method, net, nets.images())
     with torch.inference_mode():
         x = nets.images() * 1
@@ -49,7 +49,7 @@ def test_inputs_made_in_inference_mode(method: Method) -> None:
 @pytest.mark.parametrize("method", METHODS, ids=name_of)
 def test_scores_made_in_inference_mode_are_ordinary_tensors(method: Method) -> None:
     """Or at least usable ones: they can be computed with inside and, copied, outside."""
-    net, x = nets.smooth(), nets.images()
+    net, x = method.net(), nets.images()
     with torch.inference_mode():
         found = method.scores(net, x)
     assert every(found, lambda s: bool((s.clone() + 1).isfinite().all()))
@@ -58,7 +58,7 @@ def test_scores_made_in_inference_mode_are_ordinary_tensors(method: Method) -> N
 @pytest.mark.parametrize("method", METHODS, ids=name_of)
 def test_gradients_in_flight_are_left_alone(method: Method) -> None:
     """A training loop may explain between backward and step; `scores` compares every .grad."""
-    net, x = nets.smooth(), nets.images().requires_grad_()
+    net, x = method.net(), nets.images().requires_grad_()
     wanted = seeded(method, net, x.detach())
     net(x).sum().backward()
     assert x.grad is not None
@@ -68,7 +68,7 @@ def test_gradients_in_flight_are_left_alone(method: Method) -> None:
 @pytest.mark.parametrize("method", METHODS, ids=name_of)
 def test_inputs_in_the_middle_of_a_graph(method: Method) -> None:
     """What made the inputs is not run through, nor freed."""
-    net, leaf = nets.smooth(), nets.images().requires_grad_()
+    net, leaf = method.net(), nets.images().requires_grad_()
     x = leaf * 1
     assert_same_scores(seeded(method, net, x), seeded(method, net, x.detach()), 1e-14)
     x.sum().backward()
@@ -78,7 +78,7 @@ def test_inputs_in_the_middle_of_a_graph(method: Method) -> None:
 
 @pytest.mark.parametrize("method", METHODS, ids=name_of)
 def test_frozen_parameters(method: Method) -> None:
-    net, x = nets.smooth(), nets.images()
+    net, x = method.net(), nets.images()
     wanted = seeded(method, net, x)
     net.requires_grad_(False)
     assert_same_scores(seeded(method, net, x), wanted, 1e-14)
@@ -88,7 +88,7 @@ def test_frozen_parameters(method: Method) -> None:
 @each("training", [True, False])
 def test_training_flags_stay(method: Method, training: bool) -> None:
     """Each module's own: here one of them disagrees with the rest."""
-    net = nets.smooth().train(training)
+    net = method.net().train(training)
     net.left.train(not training)
     method.scores(net, nets.images())
     assert net.training is training
@@ -122,7 +122,7 @@ def test_nothing_is_left_behind_by_a_model_that_raises(
 ) -> None:
     """Before the layer that is explained or behind it, in the first pass or a later one."""
     place, run = where
-    net, x = nets.smooth(), nets.images()
+    net, x = method.net(), nets.images()
     small = dict.fromkeys(method.sizes(net), 1)
     failing = Failing(getattr(net, place), run)
     setattr(net, place, failing)
@@ -145,7 +145,7 @@ class Interrupting(nn.Module):
 
 @pytest.mark.parametrize("method", METHODS, ids=name_of)
 def test_nothing_is_left_behind_by_an_interrupt(method: Method) -> None:
-    net, x = nets.smooth(), nets.images()
+    net, x = method.net(), nets.images()
     net.layer.add_module("stop", Interrupting())
     net.layer.register_forward_pre_hook(lambda module, args: module.stop(args[0]))
     with unchanged(net, x, rng=False), pytest.raises(KeyboardInterrupt):
@@ -158,7 +158,7 @@ def test_the_users_own_hooks_still_run(make: Callable[[], nets.Net]) -> None:
     runs: list[str] = []
     net.layer.register_forward_pre_hook(lambda *_: runs.append("before"))
     net.layer.register_forward_hook(lambda *_: runs.append("after"))
-    for method in keeping(lambda m: m.kinks):
+    for method in keeping(lambda m: m.suits(net)):
         runs.clear()
         method.scores(net, x)
         assert "before" in runs, method.name

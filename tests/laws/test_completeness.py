@@ -2,40 +2,82 @@
 
 import itertools
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from captum import attr
 from laws import nets
-from laws.compare import assert_same_scores, total
-from laws.methods import Method, keeping, name_of
+from laws.compare import assert_same_scores, each, total
+from laws.methods import FromInputs, Method, keeping, name_of
 
 
 def change(method: Method, net: nets.Net, x: Tensor, start: Tensor) -> Tensor:
     return method.value(net, x) - method.value(net, start)
 
 
-@pytest.mark.parametrize("method", keeping(lambda m: m.sums == "smooth"), ids=name_of)
-def test_scores_sum_to_the_change_of_the_output(method: Method) -> None:
-    net, x = nets.smooth(), nets.images()
+def starts_of(method: Method, x: Tensor) -> list[Tensor]:
+    """The baselines that the method is given, each as a batch."""
     given = method.options.get("baselines", 0.0)
-    starts = given if isinstance(given, list) else [given]
-    changes = [change(method, net, x, torch.full_like(x, level)) for level in starts]
+    if isinstance(given, FromInputs):
+        return [given.of(x)]
+    if callable(given):
+        return [row.expand_as(x) for row in given(x)]
+    levels = given if isinstance(given, list) else [given]
+    return [torch.full_like(x, level) for level in levels]
+
+
+def assert_complete(method: Method, net: nets.Net, x: Tensor) -> None:
+    changes = [change(method, net, x, start) for start in starts_of(method, x)]
     wanted = torch.stack(changes).mean(0)
     torch.testing.assert_close(
         total(method.scores(net, x)), wanted, atol=method.close, rtol=method.close
     )
 
 
-@pytest.mark.parametrize("method", keeping(lambda m: m.sums == "smooth"), ids=name_of)
+@pytest.mark.parametrize("method", keeping(lambda m: m.complete), ids=name_of)
+def test_scores_sum_to_the_change_of_the_output(method: Method) -> None:
+    assert_complete(method, method.net(), nets.images())
+
+
+@pytest.mark.parametrize("method", keeping(lambda m: m.sums == "any"), ids=name_of)
+@each("act", ["relu", "relu in place", "gelu", "hardswish", "sin", "square"])
+def test_scores_sum_exactly_on_any_net(method: Method, act: str) -> None:
+    """Slopes between two points need no derivative, and no step to be small enough."""
+    assert_complete(method, nets.Net(act=_ACTS[act]), nets.images())
+
+
+@pytest.mark.parametrize("method", keeping(lambda m: m.sums == "unbiased"), ids=name_of)
+@each("act", ["relu", "relu in place", "gelu", "hardswish", "sin", "square"])
+def test_scores_sum_to_the_output_without_biases(method: Method, act: str) -> None:
+    net, x = nets.Net(act=_ACTS[act], bias=False), nets.images()
+    wanted = method.value(net, x)
+    found = total(method.scores(net, x))
+    torch.testing.assert_close(found, wanted, atol=method.close, rtol=method.close)
+
+
+_ACTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "relu in place": lambda x: F.relu(x, inplace=True),
+    "gelu": F.gelu,
+    "hardswish": F.hardswish,
+    "sin": torch.sin,
+    "square": torch.square,
+}
+
+
+@pytest.mark.parametrize("method", keeping(lambda m: m.complete), ids=name_of)
 def test_scores_sum_from_a_baseline_of_each_example(method: Method) -> None:
-    net, x, start = nets.smooth(), nets.images(), nets.images(seed=5) / 2
+    net, x, start = method.net(), nets.images(), nets.images(seed=5) / 2
     found = method.scores(net, x, baselines=start)
     wanted = change(method, net, x, start)
+    if method.averages:
+        wanted = method.value(net, x) - method.value(net, start).mean()
     close = max(method.close, 1e-9)
     torch.testing.assert_close(total(found), wanted, atol=close, rtol=close)
 
@@ -46,17 +88,22 @@ def test_scores_sum_exactly_on_a_linear_model(method: Method) -> None:
     start = torch.zeros_like(x[:1])
     more = {"baselines": start} if "baselines" in method.accepts(net) else {}
     wanted = change(method, net, x, start)
-    torch.testing.assert_close(total(method.scores(net, x, **more)), wanted, atol=1e-10, rtol=1e-10)
+    close = max(1e-10, method.close if method.sums == "unbiased" else 0.0)
+    torch.testing.assert_close(total(method.scores(net, x, **more)), wanted, atol=close, rtol=close)
 
 
 def _with_delta(method: Method) -> bool:
     return "return_convergence_delta" in method.accepts(nets.smooth())
 
 
-@pytest.mark.parametrize("method", keeping(_with_delta), ids=name_of)
+def _from_baselines(method: Method) -> bool:
+    return _with_delta(method) and "baselines" in method.accepts(nets.smooth())
+
+
+@pytest.mark.parametrize("method", keeping(_from_baselines), ids=name_of)
 def test_the_delta_is_what_is_missing(method: Method) -> None:
     """Of sampled methods the mean over the draws, which come example by example."""
-    net, x = nets.smooth(), nets.images()
+    net, x = method.net(), nets.images()
     start = torch.full_like(x[:1], 0.2)
     scores, delta = method.scores(net, x, baselines=start, return_convergence_delta=True)
     per_example = delta.view(len(x), -1)
@@ -65,13 +112,27 @@ def test_the_delta_is_what_is_missing(method: Method) -> None:
     if method.sums is not None:
         missing = total(scores) - change(method, net, x, start)
         torch.testing.assert_close(per_example.mean(1), missing, atol=1e-10, rtol=1e-10)
-    if method.sums == "smooth":
+    if method.complete:
         assert float(delta.abs().max()) <= method.close * 10
+
+
+@pytest.mark.parametrize(
+    "method", keeping(lambda m: _with_delta(m) and m.sums == "unbiased"), ids=name_of
+)
+def test_the_delta_is_what_biases_absorbed(method: Method) -> None:
+    """Each layer of several has all of the relevance, or its branch's share: a delta each."""
+    net, x = method.net(), nets.images()
+    scores, delta = method.scores(net, x, return_convergence_delta=True)
+    pairs = zip(scores, delta, strict=True) if method.lands == "layers" else [(scores, delta)]
+    for score, missing in pairs:
+        wanted = method.value(net, x) - total(score)
+        torch.testing.assert_close(missing, wanted, atol=1e-10, rtol=1e-10)
+        assert float(missing.abs().max()) > 1e-3
 
 
 @pytest.mark.parametrize("method", keeping(_with_delta), ids=name_of)
 def test_asking_for_the_delta_changes_no_score(method: Method) -> None:
-    net, x = nets.smooth(), nets.images()
+    net, x = method.net(), nets.images()
     nets.reseed()
     alone = method.scores(net, x)
     nets.reseed()

@@ -20,7 +20,7 @@ def lower(method: Method) -> dict[str, float]:
 @pytest.mark.parametrize("method", keeping(lambda m: True), ids=name_of)
 @each("dtype", [*_CLOSE, torch.float64])
 def test_scores_keep_the_dtype(method: Method, dtype: torch.dtype) -> None:
-    net, x = nets.smooth().to(dtype), nets.images(2).to(dtype)
+    net, x = method.net().to(dtype), nets.images(2).to(dtype)
     found = method.scores(net, x, **lower(method))
     assert every(found, lambda s: s.dtype == dtype and bool(s.isfinite().all()))
 
@@ -29,8 +29,8 @@ def test_scores_keep_the_dtype(method: Method, dtype: torch.dtype) -> None:
 @each("dtype", _CLOSE)
 def test_scores_of_a_lower_precision_are_near(method: Method, dtype: torch.dtype) -> None:
     """Both nets hold the rounded weights: only the computation differs."""
-    net, x = nets.smooth().to(dtype), nets.images(2).to(dtype)
-    exact, near = nets.smooth().to(dtype).double(), x.double()
+    net, x = method.net().to(dtype), nets.images(2).to(dtype)
+    exact, near = method.net().to(dtype).double(), x.double()
     found = method.scores(net, x, **lower(method))
     wanted = method.scores(exact, near, **lower(method))
     assert_same_scores(list(scored(found)), list(scored(wanted)), _CLOSE[dtype])
@@ -39,7 +39,7 @@ def test_scores_of_a_lower_precision_are_near(method: Method, dtype: torch.dtype
 @pytest.mark.parametrize("method", keeping(lambda m: m.draws and not m.noise), ids=name_of)
 def test_sampled_scores_keep_precision(method: Method) -> None:
     """Draws of two dtypes differ, so that numbers cannot be compared."""
-    net, x = nets.smooth().bfloat16(), nets.images(1).bfloat16()
+    net, x = method.net().bfloat16(), nets.images(1).bfloat16()
     found = method.scores(net, x, baselines=torch.zeros_like(x), n_samples=200)
     assert every(found, lambda s: bool((s != 0).any()))
     assert every(found, lambda s: s.dtype == torch.bfloat16)

@@ -16,7 +16,7 @@ _STEP = 1e-5
 @pytest.mark.parametrize("method", keeping(lambda m: True), ids=name_of)
 def test_scores_hold_no_graph(method: Method) -> None:
     """Also where the inputs require gradients themselves."""
-    net = nets.smooth()
+    net = method.net()
     for x in (nets.images(), nets.images().requires_grad_(), nets.images().requires_grad_() * 1):
         found = method.scores(net, x)
         assert every(found, lambda s: not s.requires_grad and s.grad_fn is None)
@@ -27,8 +27,8 @@ def test_scores_hold_no_graph(method: Method) -> None:
 )
 def test_deltas_hold_no_graph(method: Method) -> None:
     x = nets.images().requires_grad_()
-    _, delta = method.scores(nets.smooth(), x, return_convergence_delta=True)
-    assert not delta.requires_grad
+    _, delta = method.scores(method.net(), x, return_convergence_delta=True)
+    assert every(delta, lambda d: not d.requires_grad)
 
 
 def loss(method: Method, net: nets.Net, x: Tensor) -> Tensor:
@@ -43,13 +43,13 @@ def loss(method: Method, net: nets.Net, x: Tensor) -> Tensor:
 @pytest.mark.parametrize("method", _DIFFERENTIABLE, ids=name_of)
 def test_scores_can_be_trained_on(method: Method) -> None:
     """Their gradient with respect to the parameters is that of finite differences."""
-    net, x = nets.smooth(), nets.images(2)
+    net, x = method.net(), nets.images(2)
     grads = torch.autograd.grad(loss(method, net, x), list(net.parameters()), allow_unused=True)
     ways = [torch.randn_like(p) for p in net.parameters()]
     slope = sum(float((g * w).sum()) for g, w in zip(grads, ways, strict=True) if g is not None)
     sides = []
     for sign in (1, -1):
-        moved = nets.smooth()
+        moved = method.net()
         with torch.no_grad():
             for p, w in zip(moved.parameters(), ways, strict=True):
                 p.add_(w, alpha=sign * _STEP)
@@ -61,7 +61,7 @@ def test_scores_can_be_trained_on(method: Method) -> None:
 @pytest.mark.parametrize("method", _DIFFERENTIABLE, ids=name_of)
 def test_scores_can_be_differentiated_by_the_inputs(method: Method) -> None:
     """For those who look for inputs with given scores."""
-    net, x = nets.smooth(), nets.images(2).requires_grad_()
+    net, x = method.net(), nets.images(2).requires_grad_()
     (grad,) = torch.autograd.grad(loss(method, net, x), x)
     way = torch.randn_like(x)
     sides = [float(loss(method, net, (x + s * _STEP * way).detach()).detach()) for s in (1, -1)]
@@ -71,7 +71,7 @@ def test_scores_can_be_differentiated_by_the_inputs(method: Method) -> None:
 
 @pytest.mark.parametrize("method", _DIFFERENTIABLE, ids=name_of)
 def test_asking_for_a_graph_changes_no_score(method: Method) -> None:
-    net, x = nets.smooth(), nets.images()
+    net, x = method.net(), nets.images()
     nets.reseed()
     plain = scored(method.scores(net, x))
     nets.reseed()

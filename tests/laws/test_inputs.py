@@ -86,7 +86,7 @@ def _pair(way: Way, level: float) -> Any:
 @pytest.mark.parametrize("method", _SEVERAL_INPUTS, ids=name_of)
 @each("name", _WAYS)
 def test_inputs_in_parts(method: Method, name: str) -> None:
-    net, x, way = nets.smooth(), nets.images(), _WAYS[name]
+    net, x, way = method.net(), nets.images(), _WAYS[name]
     parts = way.pack(x[:, :1].clone(), x[:, 1:].clone())
     found = seeded(method, way.model(net), parts, places=net, **packed(method.options, way))
     if method.lands == "inputs":
@@ -125,7 +125,7 @@ _EXTRAS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("method", METHODS, ids=name_of)
 @each("name", _EXTRAS)
 def test_what_rides_along(method: Method, name: str) -> None:
-    net, x = nets.smooth(), nets.images()
+    net, x = method.net(), nets.images()
     model = Scaled(net)
     found = seeded(method, model, x, places=net, **_EXTRAS[name])
     bound = Scaled(net)
@@ -139,7 +139,7 @@ def test_what_rides_along(method: Method, name: str) -> None:
 @pytest.mark.parametrize("method", METHODS, ids=name_of)
 def test_rows_that_ride_along_stay_with_their_example(method: Method) -> None:
     """In passes of every size: the scales of the examples differ."""
-    net, x = nets.smooth(), nets.images()
+    net, x = method.net(), nets.images()
     scale = torch.tensor([[1.0], [2.0], [3.0]]).double()
     small = {size: 2 for size in method.sizes(net) if size != "nt_samples_batch_size"}
     found = seeded(method, Scaled(net), x, places=net, additional_forward_args=scale, **small)
@@ -184,14 +184,14 @@ _OUTPUTS: dict[str, Callable[[Tensor], Any]] = {
 @pytest.mark.parametrize("method", METHODS, ids=name_of)
 @each("form", _OUTPUTS)
 def test_outputs_of_every_form(method: Method, form: str) -> None:
-    net, x = nets.smooth(), nets.images()
+    net, x = method.net(), nets.images()
     found = seeded(method, Returning(net, _OUTPUTS[form]), x, places=net)
     assert_same_scores(found, seeded(method, net, x), 1e-12)
 
 
 @pytest.mark.parametrize("method", keeping(lambda m: m.asks == "target"), ids=name_of)
 def test_a_function_reads_the_output_as_it_is(method: Method) -> None:
-    net, x = nets.smooth(), nets.images()
+    net, x = method.net(), nets.images()
     model = Returning(net, lambda out: {"a": out * 0, "b": {"deep": out}})
     found = seeded(method, model, x, lambda out: out["b"]["deep"][:, 2], places=net)
     assert_same_scores(found, seeded(method, net, x, 2), 1e-12)
@@ -200,9 +200,9 @@ def test_a_function_reads_the_output_as_it_is(method: Method) -> None:
 @pytest.mark.parametrize("method", keeping(lambda m: m.asks == "target"), ids=name_of)
 @each("form", ["vector", "column"])
 def test_one_output_needs_no_target(method: Method, form: str) -> None:
-    net, x = nets.smooth(), nets.images()
+    net, x = method.net(), nets.images()
     columns = slice(1, 2) if form == "column" else 1
     model = Returning(net, lambda out: out[:, columns])
     nets.reseed()
-    found = method.on(model, places=net).attribute(x, **method.options)
+    found = method.on(model, places=net).attribute(x, **method.given(x))
     assert_same_scores(found, seeded(method, net, x, 1), 1e-12)

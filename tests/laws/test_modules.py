@@ -69,7 +69,7 @@ def test_a_layer_that_overwrites_its_own_input() -> None:
 @pytest.mark.parametrize("method", METHODS, ids=name_of)
 def test_models_that_overwrite_their_input(method: Method) -> None:
     """The user's tensor is not what they overwrite: `scores` compares it."""
-    net, x = nets.smooth(), nets.images()
+    net, x = method.net(), nets.images()
     found = seeded(method, Entering(net, lambda v: v.mul_(0.5)), x, places=net)
 
     def halved(v: Tensor) -> Any:
@@ -80,7 +80,7 @@ def test_models_that_overwrite_their_input(method: Method) -> None:
 
 @pytest.mark.parametrize("method", keeping(lambda m: m.asks == "target"), ids=name_of)
 def test_several_targets_of_models_that_overwrite_their_input(method: Method) -> None:
-    net, x, both = nets.smooth(), nets.images(), attr.Targets(0, 2)
+    net, x, both = method.net(), nets.images(), attr.Targets(0, 2)
     more = {"n_steps": 20} if "auto" in method.name else {}
     model = Entering(net, lambda v: v.mul_(0.5))
     together = seeded(method, model, x, both, places=net, **more)
@@ -113,10 +113,10 @@ _ADDITIVE = keeping(
 @pytest.mark.parametrize("method", _ADDITIVE, ids=name_of)
 @each("shape", [(), (1,), (1, 1)])
 def test_one_number_for_the_batch(method: Method, shape: tuple[int, ...]) -> None:
-    net, x = nets.smooth(), nets.images()
+    net, x = method.net(), nets.images()
     model = Summed(net, lambda total: total.reshape(shape))
     nets.reseed()
-    found = method.on(model, places=net).attribute(x, **method.options)
+    found = method.on(model, places=net).attribute(x, **method.given(x))
     assert_same_scores(found, seeded(method, net, x, 1), 1e-10)
 
 

@@ -20,7 +20,7 @@ def differ(a: object, b: object) -> bool:
 
 @pytest.mark.parametrize("method", _RANDOM, ids=name_of)
 def test_a_seed_fixes_the_scores(method: Method) -> None:
-    net, x = nets.smooth(), nets.images()
+    net, x = method.net(), nets.images()
     torch.manual_seed(1)
     first = method.scores(net, x)
     second = method.scores(net, x)
@@ -33,7 +33,7 @@ def test_a_seed_fixes_the_scores(method: Method) -> None:
 @pytest.mark.parametrize("method", _ONE_SOURCE, ids=name_of)
 def test_a_generator_fixes_the_scores(method: Method) -> None:
     """And then the global one is not drawn from, which `Method.scores` checks."""
-    net, x = nets.smooth(), nets.images()
+    net, x = method.net(), nets.images()
     first, again = (
         method.scores(net, x, generator=torch.Generator().manual_seed(5)) for _ in range(2)
     )
@@ -44,13 +44,13 @@ def test_a_generator_fixes_the_scores(method: Method) -> None:
 
 @pytest.mark.parametrize("method", keeping(lambda m: not m.draws), ids=name_of)
 def test_deterministic_scores_repeat_exactly(method: Method) -> None:
-    net, x = nets.smooth(), nets.images()
+    net, x = method.net(), nets.images()
     assert_same_scores(method.scores(net, x), method.scores(net, x), 0)
 
 
 @pytest.mark.parametrize("method", _RANDOM, ids=name_of)
 def test_standard_errors_come_in_the_shape_of_the_scores(method: Method) -> None:
-    net, x = nets.smooth(), nets.images()
+    net, x = method.net(), nets.images()
     scores, errors = method.scores(net, x, return_std=True)
     assert type(scores) is type(errors)
     assert [e.shape for e in scored(errors)] == [s.shape for s in scored(scores)]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from captum import attr
+from captum._engine.nest import scored
 from laws import nets
 from laws.compare import assert_same_scores, each
 from laws.methods import Method, keeping, name_of
@@ -41,7 +42,7 @@ def seeded(method: Method, *args: Any, **more: Any) -> Any:
 
 @pytest.mark.parametrize("method", _TARGETED, ids=name_of)
 def test_every_form_of_a_target(method: Method) -> None:
-    net, x = nets.smooth(), nets.images(3)
+    net, x = method.net(), nets.images(3)
     wanted = seeded(method, net, x, 2)
     for target in _SAME.values():
         assert_same_scores(seeded(method, net, x, target), wanted, 1e-12)
@@ -49,7 +50,7 @@ def test_every_form_of_a_target(method: Method) -> None:
 
 @pytest.mark.parametrize("method", keeping(lambda m: m.asks == "target" and m.linear), ids=name_of)
 def test_what_a_target_selects_is_summed(method: Method) -> None:
-    net, x = nets.smooth(), nets.images(3)
+    net, x = method.net(), nets.images(3)
     wanted = seeded(method, net, x, lambda out: out[:, 0] + out[:, 1])
     for target in (slice(0, 2), torch.tensor([True, True, False])):
         assert_same_scores(seeded(method, net, x, target), wanted, 1e-12)
@@ -69,7 +70,7 @@ class Deep(nn.Module):
 
 @pytest.mark.parametrize("method", _TARGETED, ids=name_of)
 def test_targets_of_deeper_outputs(method: Method) -> None:
-    net, x = nets.smooth(), nets.images(2)
+    net, x = method.net(), nets.images(2)
     deep = Deep(net)
     wanted = seeded(method, net, x, lambda out: 2 * out[:, 1])
     per_example = [(1, 1), (1, 1)]
@@ -79,7 +80,7 @@ def test_targets_of_deeper_outputs(method: Method) -> None:
 
 @pytest.mark.parametrize("method", _TARGETED, ids=name_of)
 def test_several_targets_are_as_one_by_one(method: Method) -> None:
-    net, x = nets.smooth(), nets.images(3)
+    net, x = method.net(), nets.images(3)
     several = (0, [2, 0, 1], slice(1, 3), lambda out: out[:, 0] * out[:, 1])
     more = {"n_steps": 20} if "auto" in method.name else {}
     together = seeded(method, net, x, attr.Targets(*several), **more)
@@ -92,12 +93,13 @@ def test_several_targets_are_as_one_by_one(method: Method) -> None:
     "method", [m for m in _TARGETED if _DELTA in m.accepts(nets.smooth())], ids=name_of
 )
 def test_the_deltas_of_several_targets(method: Method) -> None:
-    net, x, ask = nets.smooth(), nets.images(3), {_DELTA: True}
+    net, x, ask = method.net(), nets.images(3), {_DELTA: True}
     if "auto" in method.name:
         ask["n_steps"] = 20
     _, deltas = seeded(method, net, x, attr.Targets(0, 2), **ask)
-    each = [seeded(method, net, x, target, **ask)[1] for target in (0, 2)]
-    torch.testing.assert_close(deltas, torch.stack(each), atol=1e-12, rtol=1e-12)
+    alone = [scored(seeded(method, net, x, target, **ask)[1]) for target in (0, 2)]
+    for got, wanted in zip(scored(deltas), zip(*alone, strict=True), strict=True):
+        torch.testing.assert_close(got, torch.stack(wanted), atol=1e-12, rtol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +107,7 @@ def test_the_deltas_of_several_targets(method: Method) -> None:
 )
 @each("selector", [(1,), np.int64(1), -3, slice(1, 2), lambda v: v[:, 1]])
 def test_every_form_of_a_neuron_selector(method: Method, selector: Any) -> None:
-    net, x = nets.smooth(), nets.images(3)
+    net, x = method.net(), nets.images(3)
     wanted = seeded(method, net, x, 1)
     assert_same_scores(seeded(method, net, x, selector), wanted, 1e-12)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
@@ -103,10 +103,18 @@ class Part:
     take: Callable[[Tensor], Tensor]
     rows: int
     everything: bool  # the call as it came, neither split nor repeated
+    copies: slice = field(default_factory=lambda: slice(0, 1))  # those that it has rows of
 
     def call(self, inputs: Tensors | None) -> Call:
         """The pass's call; with its share of other inputs where they move."""
         return self.make(inputs if inputs is None else tuple(map(self.take, inputs)))
+
+    def reference(self, rows: Tensor, copies: int) -> Tensor:
+        """Its share of a reference: a row for every row, or one that a copy's rows share."""
+        if len(rows) != copies:
+            return self.take(rows)
+        own = rows[self.copies]
+        return own if len(own) == 1 else own.repeat_interleave(self.rows // len(own), 0)
 
 
 def split(call: Call, copies: int, limit: RowLimit | None) -> Iterator[Part]:
@@ -121,7 +129,7 @@ def split(call: Call, copies: int, limit: RowLimit | None) -> Iterator[Part]:
     if limit is None:
         for copy in range(copies):
             take = partial(_share, copy=copy, copies=copies)
-            yield Part(call.moved, take, n, everything=copies == 1)
+            yield Part(call.moved, take, n, copies == 1, slice(copy, copy + 1))
         return
     start = 0
     while start < copies * n:
@@ -129,11 +137,13 @@ def split(call: Call, copies: int, limit: RowLimit | None) -> Iterator[Part]:
         if row == 0 and limit.rows >= n:
             k = min(copies - copy, limit.rows // n)
             make, length = partial(call.tile, k), k * n
+            within = slice(copy, copy + k)
         else:
             length = min(limit.rows, n - row)
             make = partial(call.narrow, row, length)
+            within = slice(copy, copy + 1)
         take = partial(_rows, start=start, length=length)
-        yield Part(make, take, length, everything=copies == 1 and length == n)
+        yield Part(make, take, length, copies == 1 and length == n, within)
         start += length
 
 

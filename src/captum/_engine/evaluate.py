@@ -9,6 +9,7 @@ example, it asks for `copies`: rows come copy after copy, row = copy * N + examp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,11 +20,27 @@ from captum._engine.call import Call
 from captum._engine.errors import warn, wrong
 from captum._engine.explained import Explained, Neuron, Output
 from captum._engine.model import Model, mixes_rows
-from captum._engine.nest import Tensors, is_real
+from captum._engine.nest import Tensors, is_real, scored
 from captum._engine.one_pass import GraphLost, Pass, Runner
 from captum._engine.paths import wide
 from captum._engine.progress import Progress
+from captum._engine.rules.mode import RuleMode
+from captum._engine.rules.references import NotShared, ReferenceMode
+from captum._engine.rules.report import Rules
 from captum._engine.site import Edit, Inputs, Layer, Site
+
+
+@dataclass(frozen=True)
+class Ruled:
+    """What rules carried back to the site."""
+
+    values: Tensors  # at the site, (N, *L)
+    references: Tensors  # the same at the reference; () where rules know none
+    multipliers: Tensors  # in the place of gradients; K targets lead
+    numbers: Tensor  # what is explained, (N,); K targets lead
+    before: Tensor | None  # the same at the reference
+    passed: Tensors = ()  # a layer's values on the way
+    slopes: Tensors = ()  # the ordinary gradients there; K targets lead
 
 
 class Engine:
@@ -47,11 +64,16 @@ class Engine:
         self.whole = False  # rows cannot be split or repeated: one copy of the call per pass
         self.scattered = False  # some value or number does not have one row per example
         self.lead = 0  # 1 where gradients have a leading dimension for several targets
+        self._shares = True  # one reference row may stand for many
         self._more = False  # this pass is not the last of its kind
         self._learning = False  # this pass is measured, to size the next ones
         self._run = Runner(model, self.at, of or Output(), create_graph, grad_kwargs or {})
 
     # ------------------------------------------------------------------ the three questions
+
+    def plain(self, call: Call) -> bool:
+        """Whether the site is the model's inputs as they are, and nothing has to be read."""
+        return self._run.plain(call)
 
     def read(
         self,
@@ -154,6 +176,99 @@ class Engine:
 
         found, *grads = self._over_parts(call, copies, one)
         return found, self._by_target(call, grads)
+
+    def ruled(
+        self,
+        call: Call,
+        rules: Rules,
+        copies: int = 1,
+        *,
+        inputs: Tensors | None = None,
+        references: Tensors | None = None,
+        observe: bool = False,
+        through: Neuron | None = None,
+    ) -> Ruled:
+        """What `rules` carry back from the explained number to the site, instead of gradients.
+
+        Args:
+            call: the call of N rows.
+            rules: what makes the mode of each pass.
+            copies: how many points per example `inputs` and `references` hold.
+            inputs: points for the model's inputs, (copies * N, *F); the call's own by default.
+            references: where values came from, for rules that need to know: of the site's values
+                or, with `observe`, of the model's inputs. (copies * N, *F), or one row per copy,
+                (copies, *F), that all of its examples share.
+            observe: the inputs move, and the site only looks on.
+            through: a layer whose values and ordinary gradients are wanted from the same pass.
+        """
+        observe = observe and not self._run.plain(call)  # inputs look on at themselves
+        tied = isinstance(self.at, Layer) and self.at.side == "input"
+
+        def one(part: Part) -> list[Tensors]:
+            leaves: list[Tensor] = []
+            part_call = part.call(inputs)
+            found = [part.reference(r, copies) for r in references or ()]
+            # One row stands for all of them, unless rows belong together.
+            one_row = any(len(r) == 1 for r in found) and part.rows > 1
+            shared = self._shares and not self.whole and one_row
+            mode = rules.mode(
+                self._run.model, None if references is None or observe else found, shared
+            )
+            # What leads to the site is measured too, while sizes are learnt.
+            graph = tied or self._learning
+            with self._run.autograd(graph):
+                if observe and isinstance(mode, ReferenceMode):
+                    part_call = part_call.moved(mode.follow(part_call.inputs, found, graph))
+                elif tied:
+                    part_call = part_call.moved(tuple(map(_tied, part_call.inputs)))
+                edit = self._run.leaf_maker(leaves, tied=tied, mode=mode)
+                run = self._forward(part_call, edit, part, through, mode)
+                if shared and any(n.shape != (part.rows,) for n in run.numbers):
+                    raise NotShared
+                findings = mode.audited(run.numbers, leaves)
+                passed = scored(run.through) if through else ()
+                slopes = self._slopes(run.numbers, passed, rules) if through else []
+                grads = self._run.backward(run.numbers, tuple(leaves))
+                rules.took(mode, findings)
+            groups = [tuple(x.detach() for x in each) for each in (leaves, run.numbers, passed)]
+            ends: list[Tensors] = [(), ()]
+            if isinstance(mode, ReferenceMode):
+                ends = [
+                    tuple(mode.of(x).expand_as(x) for x in each) for each in (leaves, run.numbers)
+                ]
+            return [*groups, *ends, *grads, *slopes]
+
+        while True:
+            try:
+                found = self._over_parts(call, copies, one)
+                break
+            except NotShared:
+                if not self._shares:
+                    raise wrong(
+                        ValueError,
+                        "values whose views at the reference lie in memory as at the input",
+                        "a write into a view of another layout",
+                        "contiguous inputs and baselines: x.contiguous()",
+                    ) from None
+                self._shares = False  # once more, a reference for each row
+        values, numbers, passed, references, before, *grads = found
+        targets = len(call.targets)
+        return Ruled(
+            values,
+            references,
+            self._by_target(call, grads[:targets]),
+            self._by_target(call, [(n,) for n in numbers])[0],
+            self._by_target(call, [(n,) for n in before])[0] if before else None,
+            passed,
+            self._by_target(call, grads[targets:]) if through else (),
+        )
+
+    def _slopes(self, numbers: list[Tensor], values: Tensors, rules: Rules) -> list[Tensors]:
+        """The ordinary gradients of each number at values on the way; the graph stays."""
+        with rules.suspended():
+            return [
+                torch.autograd.grad(number.sum(), values, retain_graph=True) for number in numbers
+            ]
 
     def gradients_through(
         self, neuron: Neuron, call: Call, copies: int = 1, *, inputs: Tensors
@@ -315,9 +430,16 @@ class Engine:
             self.progress.add(rows)
         return result
 
-    def _forward(self, call: Call, edit: Edit, part: Part, through: Neuron | None = None) -> Pass:
+    def _forward(
+        self,
+        call: Call,
+        edit: Edit,
+        part: Part,
+        through: Neuron | None = None,
+        mode: RuleMode | None = None,
+    ) -> Pass:
         """A pass with a way back, unless a block of the model has lost it."""
-        run = self._run.forward(call, edit, through=through)
+        run = self._run.forward(call, edit, through=through, mode=mode)
         if not torch.is_grad_enabled():
             if not self._run.early:
                 raise GraphLost

@@ -19,6 +19,7 @@ from captum._engine.errors import describe, wrong
 from captum._engine.explained import Explained, Neuron, Output
 from captum._engine.model import Model, has_recurrent_layer, unwrapped
 from captum._engine.nest import Tensors, is_real, map_tensors, replaced, scored
+from captum._engine.rules.mode import RuleMode
 from captum._engine.site import Edit, Inputs, Layer, Site, Stop, Visitor, current_pass
 
 
@@ -72,11 +73,18 @@ class Runner:
         """
         return torch.set_grad_enabled(early or self.early)
 
-    def leaf_maker(self, leaves: list[Tensor], cut: bool = False, tied: bool = False) -> Edit:
+    def leaf_maker(
+        self,
+        leaves: list[Tensor],
+        cut: bool = False,
+        tied: bool = False,
+        mode: RuleMode | None = None,
+    ) -> Edit:
         """Turns each value at the site into one that gradients are taken at.
 
         A value that depends on an earlier one stays tied to it; with `cut`, not to an earlier run
-        of the same module. With `tied`, every value stays in the graph as it is.
+        of the same module. With `tied`, every value stays in the graph as it is. A `mode` is told
+        of the leaves.
         """
         ran: set[int] = set()
         own = isinstance(self.at, Layer) or self._overwrites is False  # not the user's memory
@@ -89,13 +97,20 @@ class Runner:
                 isinstance(self.at, Layer) and bool(ran) and not (cut and source in ran)
             )
             ran.add(source)
-            new = [
-                x
-                if x.requires_grad and (follow or tied)
-                else (x.detach() if own else x.detach().clone()).requires_grad_()
-                for x in live
-            ]
-            leaves.extend(new)
+            with mode.paused() if mode else nullcontext():
+                new = [
+                    x
+                    if x.requires_grad and (follow or tied)
+                    else (x.detach() if own else x.detach().clone()).requires_grad_()
+                    for x in live
+                ]
+            if mode is not None:
+                for x, origin in zip(new, live, strict=True):
+                    if x is not origin or not mode.live(x):
+                        mode.source(x, len(leaves), origin)
+                    leaves.append(x)
+            else:
+                leaves.extend(new)
             return tuple(x.clone() for x in new) if self.copy or tied else tuple(new)
 
         return edit
@@ -107,14 +122,19 @@ class Runner:
         numbers: bool = True,
         through: Neuron | None = None,
         every: bool = False,
+        mode: RuleMode | None = None,
     ) -> Pass:
         """Run the model; `edit` sees the values at the site and says which go on.
 
         Without an `edit`, nobody looks at the site. Without `numbers`, the pass may end once the
-        site has been seen. With `every`, values that cannot hold scores are seen too.
+        site has been seen. With `every`, values that cannot hold scores are seen too. A `mode`
+        gives what runs another way back.
         """
         token = current_pass.set(object())
         try:
+            if mode is not None:
+                with mode:
+                    return self._watched(call, edit, numbers, through, every)
             if through is None and isinstance(self.of, Output) and (not edit or self.plain(call)):
                 values = edit(0, call.inputs) if edit else call.inputs  # nothing is hooked
                 with self._cudnn(call):

@@ -116,9 +116,13 @@ class Layer:
     """
 
     def __init__(
-        self, layer: nn.Module | list[nn.Module] | tuple[nn.Module, ...], side: Side = "output"
+        self,
+        layer: nn.Module | list[nn.Module] | tuple[nn.Module, ...],
+        side: Side = "output",
+        *,
+        optional: bool = False,
     ) -> None:
-        self.several = False
+        self.several, self.optional = False, optional  # whether modules may do without a value
         if isinstance(layer, list | tuple | nn.ModuleList):
             self.several = True
             self.modules = tuple(map(_eager, layer))
@@ -141,7 +145,7 @@ class Layer:
         per_module: list[list[Any]] = [[] for _ in self.modules]
         for source, form in seen:
             per_module[source].append(scores(form, rest))
-        results = [each[0] if len(each) == 1 else each for each in per_module]
+        results = [each[0] if len(each) == 1 else each for each in per_module if each]
         return results if self.several else results[0]
 
     def unused(
@@ -150,12 +154,12 @@ class Layer:
         """The layers without influence. Of one that runs or returns several times, a part may."""
         owners = [source for source, form in seen for _ in scored(form)]
         used = {owner for i, owner in enumerate(owners) if i not in unused}
-        idle = [m for i, m in enumerate(self.modules) if i not in used]
+        idle = [m for i, m in enumerate(self.modules) if i not in used and not self.optional]
         return [f"the {self.side} of layer {_short(m)}" for m in idle]
 
     def missing(self, seen: Sequence[tuple[int, Any]]) -> str | None:
         """The module that did not run, or has nothing to score."""
-        for i, module in enumerate(self.modules):
+        for i, module in enumerate(() if self.optional and any(seen) else self.modules):
             values = [form for source, form in seen if source == i]
             if not values:
                 return f"layer {_short(module)} did not run in the model's forward pass"

@@ -1,6 +1,9 @@
 """Attribution methods: which inputs, layers and neurons made this prediction."""
 
 from captum._engine.explained import Neuron, Output
+from captum._engine.rules.report import Report
+from captum._engine.rules.secants import elementwise
+from captum._engine.rules.surroundings import visible
 from captum._engine.site import Inputs, Layer
 from captum._engine.target import Targets
 from captum.attr import visualization
@@ -14,6 +17,14 @@ from captum.attr.base import (
 )
 from captum.attr.conductance import InternalInfluence, LayerConductance, NeuronConductance
 from captum.attr.dataloader import DataLoaderAttribution
+from captum.attr.deep_lift import (
+    DeepLift,
+    DeepLiftShap,
+    LayerDeepLift,
+    LayerDeepLiftShap,
+    NeuronDeepLift,
+    NeuronDeepLiftShap,
+)
 from captum.attr.embeddings import (
     InterpretableEmbeddingBase,
     TokenReferenceBase,
@@ -29,6 +40,13 @@ from captum.attr.grad_cam import (
     LayerScoreCam,
 )
 from captum.attr.gradient_shap import GradientShap, LayerGradientShap, NeuronGradientShap
+from captum.attr.guided import (
+    Deconvolution,
+    GuidedBackprop,
+    GuidedGradCam,
+    NeuronDeconvolution,
+    NeuronGuidedBackprop,
+)
 from captum.attr.input_x_gradient import InputXGradient, LayerGradientXActivation
 from captum.attr.integrated_gradients import (
     IntegratedGradients,
@@ -36,6 +54,7 @@ from captum.attr.integrated_gradients import (
     NeuronIntegratedGradients,
 )
 from captum.attr.layer_activation import LayerActivation
+from captum.attr.lrp import LRP, LayerLRP
 from captum.attr.noise_tunnel import NoiseTunnel, NoiseTunnelType
 from captum.attr.saliency import NeuronGradient, Saliency
 from captum.attr.summary import (
@@ -55,15 +74,21 @@ from captum.attr.summary import (
 )
 
 __all__ = [
+    "LRP",
     "MSE",
     "Attribution",
     "ClassSummarizer",
     "CommonStats",
     "Count",
     "DataLoaderAttribution",
+    "Deconvolution",
+    "DeepLift",
+    "DeepLiftShap",
     "FeatureAblation",
     "GradientAttribution",
     "GradientShap",
+    "GuidedBackprop",
+    "GuidedGradCam",
     "InputXGradient",
     "Inputs",
     "IntegratedGradients",
@@ -75,12 +100,15 @@ __all__ = [
     "LayerAttribution",
     "LayerCam",
     "LayerConductance",
+    "LayerDeepLift",
+    "LayerDeepLiftShap",
     "LayerGradCam",
     "LayerGradCamPlusPlus",
     "LayerGradientShap",
     "LayerGradientXActivation",
     "LayerHiResCam",
     "LayerIntegratedGradients",
+    "LayerLRP",
     "LayerScoreCam",
     "Max",
     "Mean",
@@ -88,13 +116,18 @@ __all__ = [
     "Neuron",
     "NeuronAttribution",
     "NeuronConductance",
+    "NeuronDeconvolution",
+    "NeuronDeepLift",
+    "NeuronDeepLiftShap",
     "NeuronGradient",
     "NeuronGradientShap",
+    "NeuronGuidedBackprop",
     "NeuronIntegratedGradients",
     "NoiseTunnel",
     "NoiseTunnelType",
     "Output",
     "PerturbationAttribution",
+    "Report",
     "Saliency",
     "StatValue",
     "StdDev",
@@ -105,6 +138,8 @@ __all__ = [
     "TokenReferenceBase",
     "Var",
     "configure_interpretable_embedding_layer",
+    "elementwise",
     "remove_interpretable_embedding_layer",
+    "visible",
     "visualization",
 ]

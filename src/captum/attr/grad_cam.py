@@ -56,6 +56,23 @@ def grad_cam_plus_plus_weights(activation: Tensor, gradient: Tensor) -> Tensor:
     return (alpha * gradient.relu()).sum(positions, keepdim=True)
 
 
+def class_map(
+    arrange: Arrange,
+    weights: Callable[[Tensor, Tensor], Tensor],
+    value: Tensor,
+    grad: Tensor,
+    relu: bool,
+    summed: bool,
+) -> Tensor:
+    """Weights times activation, (N, C, *S); summed over channels, (N, 1, *S)."""
+    # Squares and cubes of small gradients vanish in half precision.
+    kind = wide(value.dtype)
+    activation, gradient = arrange(value).to(kind), arrange(grad).to(kind)
+    cam = weights(activation, gradient) * activation
+    cam = cam.sum(1, keepdim=True) if summed else cam
+    return (cam.relu() if relu else cam).to(value.dtype)
+
+
 class _Mapping(LayerAttribution):
     """What every map needs: a layer, and how its value becomes channels first."""
 
@@ -130,13 +147,7 @@ class _Cam(_Mapping, GradientAttribution):
             return engine.arrange(call, tuple(maps))
 
     def _map(self, value: Tensor, grad: Tensor, relu: bool, summed: bool) -> Tensor:
-        arrange = self._arranged(value)
-        # Squares and cubes of small gradients vanish in half precision.
-        kind = wide(value.dtype)
-        activation, gradient = arrange(value).to(kind), arrange(grad).to(kind)
-        cam = type(self).weights(activation, gradient) * activation
-        cam = cam.sum(1, keepdim=True) if summed else cam
-        return (cam.relu() if relu else cam).to(value.dtype)
+        return class_map(self._arranged(value), type(self).weights, value, grad, relu, summed)
 
 
 class LayerGradCam(_Cam):

@@ -1,0 +1,502 @@
+"""LRP's rules: relevance that is handed down from the output, and conserved where it can be.
+
+The backward pass carries c = R / activation, so the relevance of any value x is x ⊙ c, and plain
+autograd already is LRP-0: views, sums, means, pooling, ReLU and whatever else is linear, or
+positively homogeneous, needs no rule. Rules stand where LRP is not gradient times input:
+
+    linear maps with weights    the rule that was chosen: ε, γ, αβ, z⁺, z-box, w², flat, identity
+    product of n live values    c / n to each (uniform)
+    other activations           c f(x) / x: relevance stays in its place (identity)
+    norms, denominators         what divides is constant
+    softmax                     its first-order Taylor expansion: the plain gradient (AttnLRP)
+
+Papers: Bach et al., On pixel-wise explanations for non-linear classifier decisions by layer-wise
+relevance propagation (2015); Montavon et al., Layer-wise relevance propagation: an overview
+(2019); Achtibat et al., AttnLRP: attention-aware layer-wise relevance propagation for
+transformers (2024), https://arxiv.org/abs/2402.05602.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from captum._engine.rules import written_out
+from captum._engine.rules.losses import LOSSES
+from captum._engine.rules.mode import Elementwise, RuleMode
+from captum._engine.rules.operation import (
+    Operation,
+    Rule,
+    body_of,
+    flat,
+    normal_form,
+    resolve,
+    words,
+)
+from captum._engine.rules.primitives import carry
+from captum._engine.rules.report import Rules
+from captum._engine.rules.secants import PIECEWISE, PRODUCTS, SMOOTH
+
+# fmt: off
+# Graph nodes of functions with f(t x) = t f(x): their gradient hands all relevance on. Softmax is
+# here by AttnLRP's choice.
+HOMOGENEOUS = words("""
+    Relu LeakyRelu Abs PreluKernel RreluWithNoise MaxPool1D MaxPool2DWithIndices
+    MaxPool3DWithIndices MaxPool2D AdaptiveMaxPool2D AdaptiveMaxPool3D Max Min Amax Amin Maximum
+    Minimum Fmax Fmin Sort Topk Kthvalue Median Softmax LogSoftmax Logsumexp Threshold
+""")
+# Operations that hand values on as they are: no relevance can stay there.
+_KEEPING = words("""
+    view reshape flatten unflatten transpose t permute expand expand_as squeeze unsqueeze select
+    narrow split chunk unbind contiguous clone to float double type_as __getitem__ detach
+    split_with_sizes tensor_split swapaxes swapdims movedim view_as reshape_as __setitem__ roll
+    flip type __get__ index_select gather copy zero fill
+""")
+# fmt: on
+_TINY = 1e-9
+
+
+class Linear:
+    """An operation that is linear in its one live operand, as a propagation rule sees it.
+
+    Attributes:
+        x: the operand.
+        weight, bias: constants.
+        value: the operation's value, without history.
+        module: the module that runs it, where somebody asked for modules.
+    """
+
+    def __init__(
+        self,
+        op: Operation,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        apply: Callable[[Tensor, Tensor, Tensor | None], Tensor],
+    ) -> None:
+        self.op, self.x, self.apply = op, x, apply
+        self.weight, self.bias = weight.detach(), None if bias is None else bias.detach()
+
+    def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The operation at another operand, weight and bias."""
+        return self.apply(x, weight, bias)
+
+    @cached_property
+    def value(self) -> Tensor:
+        value: Tensor = self.op.value()
+        return value
+
+    @property
+    def module(self) -> nn.Module | None:
+        running = self.op.mode.modules.innermost
+        return running[1] if running else None
+
+
+class Propagation(Protocol):
+    """LRP's rule proper: how relevance goes through an operation."""
+
+    def surrogate(self, linear: Linear) -> Tensor | None:
+        """What a linear map is to autograd; None where that is its ordinary gradient."""
+
+    def through(self, op: Operation) -> Any:
+        """The result of an operation of another kind, with the history that the rule gives it."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an operation stands in the model.
+
+    Attributes:
+        operation: its name, such as "conv2d".
+        linear: whether it is a linear map with weights.
+        position: how many of these ran before it.
+        name, module: the module that runs, where somebody asked for modules.
+    """
+
+    operation: str
+    linear: bool
+    position: int
+    name: str
+    module: nn.Module | None
+
+
+# The rule for a place, None for the usual one; and whether a batch-norm behind it is folded in.
+Choose = Callable[[Place], tuple[Propagation | None, bool]]
+
+
+class RelevanceMode(RuleMode):
+    """A rule mode in which operations get the propagation rule that was chosen for their place.
+
+    Args:
+        choose: see `Choose`.
+        accounted: whether to find out where relevance stays, operation by operation.
+    """
+
+    accepted = HOMOGENEOUS
+
+    def __init__(
+        self,
+        rules: Mapping[str, Rule],
+        model: Any,
+        choose: Choose,
+        *,
+        opaque: Mapping[nn.Module, Rule] | None = None,
+        named: bool = False,
+        accounted: bool = False,
+    ) -> None:
+        super().__init__(rules, model, opaque=opaque, named=named)
+        self.choose, self.accounted = choose, accounted
+        self.position = 0
+        self.absorbed: dict[str, float] = {}
+        self._counting = False
+        self.foldable: dict[int, tuple[Tensor, Linear, Propagation]] = {}
+
+    def chosen(self, op: Operation, linear: bool) -> tuple[Propagation | None, bool]:
+        name, module = self.modules.innermost or ("", None)
+        return self.choose(Place(op.name, linear, self.position, name, module))
+
+    def _finish(self, op: Operation, rule: Rule) -> Any:
+        if rule is not linear_map:
+            propagation, _ = self.chosen(op, linear=False)
+            if propagation is not None:
+                rule = propagation.through
+        return super()._finish(op, rule)
+
+    # ---------------------------------------------------------------------------- accounting
+
+    def _handle(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], live: list[Tensor]
+    ) -> Any:
+        """As ever; and, where accounts are kept, what goes in is compared with what comes out."""
+        name = resolve(func)[0]
+        counted = (
+            self.accounted
+            and not self._counting  # a part of what is counted as a whole
+            and name not in _KEEPING
+            and torch.is_grad_enabled()
+            and any(t.requires_grad for t in live)
+            and (name in self.rules or body_of(func) is None)
+        )
+        if not counted:
+            return super()._handle(func, args, kwargs, live)
+        # Aliases, as an operand may have other consumers; out of place, as values are kept.
+        name, func, args, kwargs, inplace = normal_form(func, args, kwargs)
+        target, operands = args[0], list[Tensor]()
+
+        def alias(value: Any) -> Any:
+            if isinstance(value, list | tuple):
+                return type(value)(map(alias, value))
+            if not (isinstance(value, Tensor) and self.live(value) and value.requires_grad):
+                return value
+            operands.append(value.clone() if inplace else value.view_as(value))
+            self._mark(operands[-1])
+            return operands[-1]
+
+        args, kwargs = tuple(map(alias, args)), {k: alias(v) for k, v in kwargs.items()}
+        self._counting = True
+        try:
+            result = super()._handle(func, args, kwargs, operands)
+        finally:
+            self._counting = False
+        for operand in operands:
+            self._listen(name, operand, -1)
+        for tensor in flat(result):
+            if tensor.requires_grad:
+                self._listen(name, tensor, 1)
+        if not inplace:
+            return result
+        target.copy_(result)
+        self._written(target)
+        return target
+
+    def _listen(self, name: str, tensor: Tensor, sign: int) -> None:
+        value = tensor.detach().clone()  # what follows may work in place
+
+        def heard(grad: Tensor) -> None:
+            # Where nothing arrives, nothing is meant: a masked score is -inf.
+            share = sign * float(torch.where(grad == 0, 0, grad * value).sum())
+            self.absorbed[name] = self.absorbed.get(name, 0.0) + share
+
+        tensor.register_hook(heard)  # type: ignore[no-untyped-call] # torch's
+
+
+class RelevanceRules(Rules):
+    """The rules of LRP for one `attribute()` call: see `RelevanceMode`."""
+
+    def __init__(
+        self,
+        choose: Choose,
+        table: Mapping[str, Rule],
+        opaque: Mapping[nn.Module, Rule],
+        *,
+        named: bool = False,
+        accounted: bool = False,
+    ) -> None:
+        super().__init__(table, opaque, named=named)
+        self.choose, self.accounted = choose, accounted
+
+    def mode(
+        self, model: Any, references: Sequence[Tensor] | None = None, shared: bool = False
+    ) -> RuleMode:
+        return RelevanceMode(
+            self.table,
+            model,
+            self.choose,
+            opaque=self.opaque,
+            named=self.named,
+            accounted=self.accounted,
+        )
+
+
+# ------------------------------------------------------------------------------- linear maps
+
+_WEIGHTED = ["linear", *(f"conv{t}{n}d" for n in "123" for t in ("", "_transpose"))]
+
+
+def linear_map(op: Operation) -> Any:
+    """A linear map with weights gets the rule of its place; what has two live operands, halves."""
+    linear = _linear(op)
+    if linear is None:
+        return product(op)
+    mode: RelevanceMode = op.mode
+    rule, folds = mode.chosen(op, linear=True)
+    mode.position += 1
+    surrogate = None if rule is None else rule.surrogate(linear)
+    if rule is None or surrogate is None:
+        return op.run()
+    result = op.swap(linear.value, surrogate)
+    if folds:
+        mode.foldable[id(result)] = (result, linear, rule)
+    return result
+
+
+def _linear(op: Operation) -> Linear | None:
+    """The call as a linear map with weights, if it is one."""
+    if op.live_count > 1:
+        return None
+    if op.name == "addmm" or op.name in _WEIGHTED:
+        return _affine(op)
+    operands, run = list(flat(op.args)), op.function
+    equation = [a for a in op.args if isinstance(a, str)]
+    if len(operands) != 2 or op.live(operands[0]) == op.live(operands[1]):
+        return None
+    first = op.live(operands[0])
+    x, weight = operands if first else operands[::-1]
+    if not isinstance(weight._base if weight._is_view() else weight, nn.Parameter):
+        return None  # a mask, or an average: not the model's knowledge
+    if first:
+        return Linear(op, x, weight, None, lambda x, w, b: _plus(run(*equation, x, w), b))
+    return Linear(op, x, weight, None, lambda x, w, b: _plus(run(*equation, w, x), b))
+
+
+def _affine(op: Operation) -> Linear | None:
+    """The same, where the call has a bias."""
+    if op.name == "addmm":
+        bias, x, weight = op.args[:3]
+        if not op.live(x) or op.kwargs:
+            return None
+        return Linear(op, x, weight, bias, lambda x, w, b: _plus(torch.matmul(x, w), b))
+    x, weight, bias = op.args[0], op.argument(1, "weight"), op.argument(2, "bias")
+    rest, run = op.args[3:], op.function
+    options = {k: v for k, v in op.kwargs.items() if k not in ("weight", "bias")}
+    if not op.live(x):
+        return None
+    return Linear(op, x, weight, bias, lambda x, w, b: run(x, w, b, *rest, **options))
+
+
+def _plus(y: Tensor, bias: Tensor | None) -> Tensor:
+    return y if bias is None else y + bias
+
+
+def product(op: Operation) -> Any:
+    """Each of n live operands gets an nth; one alone is a linear map of it."""
+    count = op.live_count
+    result = op.run()
+    if count < 2:
+        return result
+    return op.claim(carry(result, [op.claim(result)], lambda _, g: [g / count]))
+
+
+def batch_norm(op: Operation) -> Any:
+    """An affine map; behind a linear map whose rule looks at weights, a part of it."""
+    checked = written_out.batch_norm(op)
+    _, linear, rule = op.mode.foldable.get(id(op.args[0]), (None, None, None))
+    if linear is None or rule is None:
+        return checked
+    mean, var = op.argument(1, "running_mean"), op.argument(2, "running_var")
+    weight, bias = op.argument(3, "weight"), op.argument(4, "bias")
+    factor = torch.rsqrt(var + op.argument(7, "eps", 1e-5))
+    factor = factor if weight is None else factor * weight.detach()
+    shift = -mean * factor if linear.bias is None else (linear.bias - mean) * factor
+    channel = 1 if "transpose" in linear.op.name else 0
+    shape = [-1 if d == channel else 1 for d in range(linear.weight.ndim)]
+    folded = Linear(
+        op,
+        linear.x,
+        linear.weight * factor.view(shape),
+        shift if bias is None else shift + bias.detach(),
+        linear.apply,
+    )
+    surrogate = rule.surrogate(folded)
+    return checked if surrogate is None else op.swap(folded.value, surrogate, linear.x)
+
+
+# ------------------------------------------------------------------------- everything else
+
+
+class _Identity(Elementwise):
+    """c f(x) / x: each entry keeps its relevance."""
+
+    def parts(self, op: Operation) -> tuple[Tensor, Tensor]:
+        value, x = op.value(), op.args[0].detach()
+        return value, value / stabilised(x, _TINY)
+
+
+def stabilised(z: Tensor, epsilon: float) -> Tensor:
+    """z + ε sign(z), with sign(0) = 1: a denominator."""
+    return z + torch.where(z >= 0, epsilon, -epsilon)
+
+
+identity = _Identity("identity")
+
+
+def constant(op: Operation) -> Any:
+    """No relevance goes there."""
+    operands = [t for t in flat(op.args) if op.live(t)]
+    return carry(op.value(), operands, _nothing)
+
+
+def _nothing(_: Sequence[Tensor], g: Tensor) -> Sequence[Tensor]:
+    return [g.new_zeros(()).expand_as(g)]
+
+
+def power(op: Operation) -> Any:
+    base, exponent = op.args[0], op.argument(1, "exponent")
+    if op.live(exponent):
+        with op.mode:
+            log = torch.log(base) if isinstance(base, Tensor) else math.log(base)
+            return torch.exp(exponent * log)
+    return constant(op) if isinstance(exponent, int | float) and exponent < 0 else identity(op)
+
+
+def divide(op: Operation) -> Any:
+    """What divides is constant."""
+    divisor = op.argument(1, "other")
+    if not op.live(divisor):
+        return op.run()
+    if not op.live(op.args[0]):
+        return carry(op.value(), [divisor], _nothing)
+    return op.claim(op.function(op.args[0], divisor.detach(), **op.kwargs))
+
+
+def _normalised(
+    op: Operation, dims: tuple[int, ...], eps: float, weight: Any, bias: Any, centred: bool
+) -> Any:
+    """(x - mean) · weight / σ + bias with a constant σ."""
+    x = op.args[0]
+    with op.mode:
+        y = x - x.mean(dims, keepdim=True) if centred else x
+        y = y * _inverse_root(op, y, dims, eps)
+        y = y if weight is None else y * weight
+        return y if bias is None else y + bias
+
+
+def _inverse_root(op: Operation, y: Tensor, dims: tuple[int, ...], eps: float) -> Tensor:
+    """1 / σ, a constant."""
+    with op.mode.paused(), torch.no_grad():
+        wide = y.detach().to(torch.promote_types(y.dtype, torch.float32))
+        return torch.rsqrt(wide.square().mean(dims, keepdim=True) + eps).to(y.dtype)
+
+
+def layer_norm(op: Operation) -> Any:
+    dims = tuple(range(-len(op.argument(1, "normalized_shape")), 0))
+    weight, bias = op.argument(2, "weight"), op.argument(3, "bias")
+    return _normalised(op, dims, op.argument(4, "eps", 1e-5), weight, bias, centred=True)
+
+
+def rms_norm(op: Operation) -> Any:
+    dims = tuple(range(-len(op.argument(1, "normalized_shape")), 0))
+    eps = op.argument(3, "eps")
+    eps = torch.finfo(op.args[0].dtype).eps if eps is None else eps
+    return _normalised(op, dims, eps, op.argument(2, "weight"), None, centred=False)
+
+
+def group_norm(op: Operation) -> Any:
+    x, groups = op.args[0], op.argument(1, "num_groups")
+    eps = op.argument(4, "eps", 1e-5)
+    weight, bias = (_per_channel(op.argument(*a), x) for a in ((2, "weight"), (3, "bias")))
+    with op.mode:
+        parts = x.reshape(len(x), groups, -1)
+        centred = parts - parts.mean(-1, keepdim=True)
+        y = (centred * _inverse_root(op, centred, (-1,), eps)).reshape(x.shape)
+        y = y if weight is None else y * weight
+        return y if bias is None else y + bias
+
+
+def instance_norm(op: Operation) -> Any:
+    x = op.args[0]
+    if not op.argument(5, "use_input_stats", True):
+        return op.run()
+    weight, bias = (_per_channel(op.argument(*a), x) for a in ((3, "weight"), (4, "bias")))
+    dims = tuple(range(2, x.ndim))
+    return _normalised(op, dims, op.argument(7, "eps", 1e-5), weight, bias, centred=True)
+
+
+def _per_channel(weight: Tensor | None, x: Tensor) -> Tensor | None:
+    return None if weight is None else weight.view(-1, *[1] * (x.ndim - 2))
+
+
+def rrelu(op: Operation) -> Any:
+    if op.argument(3, "training", False):
+        raise written_out.active(op.name)
+    return op.claim(op.run())
+
+
+_LINEAR_TO_RELU = frozenset(["relu", "leaky_relu", "prelu", "abs", "rrelu", "positive"])
+_DROPOUTS = ["dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout"]
+
+RELEVANCE: dict[str, Rule] = {
+    **dict.fromkeys(sorted((PIECEWISE | SMOOTH) - _LINEAR_TO_RELU), identity),
+    **dict.fromkeys([*PRODUCTS, "mul"], product),
+    **dict.fromkeys([*_WEIGHTED, "matmul", "mm", "bmm", "mv", "einsum", "addmm"], linear_map),
+    **dict.fromkeys(["rsqrt", "reciprocal"], constant),
+    **dict.fromkeys(["vector_norm", "linalg_vector_norm"], written_out.vector_norm),
+    **dict.fromkeys(_DROPOUTS, written_out.dropout),
+    # Gates say how much, not what: the signal takes all (Arras et al., 2017).
+    **written_out.cells(lambda drive: torch.sigmoid(drive.detach())),
+    **LOSSES,
+    "linalg_norm": written_out.norm,
+    "linalg_matrix_norm": written_out.norm,
+    "rrelu": rrelu,
+    "pow": power,
+    "float_power": power,
+    "div": divide,
+    "layer_norm": layer_norm,
+    "rms_norm": rms_norm,
+    "group_norm": group_norm,
+    "instance_norm": instance_norm,
+    "batch_norm": batch_norm,
+    "softmin": written_out.softmin,
+    "baddbmm": written_out.add_product,
+    "addbmm": written_out.add_summed_product,
+    "addmv": written_out.add_product,
+    "addr": written_out.add_outer,
+    "addcmul": written_out.addcmul,
+    "addcdiv": written_out.addcdiv,
+    "lerp": written_out.lerp,
+    "var": written_out.variance,
+    "std": written_out.deviation,
+    "var_mean": written_out.variance_and_mean,
+    "std_mean": written_out.deviation_and_mean,
+    "glu": written_out.gated,
+    "bilinear": written_out.bilinear,
+    "cosine_similarity": written_out.cosine_similarity,
+    "pairwise_distance": written_out.pairwise_distance,
+    "scaled_dot_product_attention": written_out.attention,
+}

@@ -1,0 +1,368 @@
+"""Layer-wise relevance propagation: the output, handed down through the model.
+
+The rules' arithmetic stands in `captum._engine.rules.relevance`, the rules that users choose from
+in `captum.attr.lrp_rules`; here stands which of them goes where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatch
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum._engine.batching import Rows
+from captum._engine.errors import wrong
+from captum._engine.evaluate import Engine
+from captum._engine.explained import Explained
+from captum._engine.model import Model
+from captum._engine.nest import Tensors, scored
+from captum._engine.progress import Progress
+from captum._engine.rules.operation import Rule
+from captum._engine.rules.relevance import RELEVANCE, Place, RelevanceRules, identity
+from captum._engine.site import Layer, Side, Site
+from captum.attr.base import (
+    Attribution,
+    GradientAttribution,
+    LayerGradientAttribution,
+    Layers,
+    Scores,
+)
+from captum.attr.lrp_rules import ConstantRule, EpsilonRule, IdentityRule, PropagationRule, filled
+
+# A name or operation (with * and ?), a module or its type, a position from the input, or a
+# function of a `Place`.
+Selector = str | int | range | nn.Module | type[nn.Module] | Callable[[Place], bool]
+RuleList = Sequence[tuple[Selector, PropagationRule]]
+
+
+class Choice:
+    """Which rule a place in the model gets: a module's own, the first that fits, or ε."""
+
+    def __init__(self, model: Any, pairs: RuleList) -> None:
+        modules = list(model.modules()) if isinstance(model, nn.Module) else []
+        self.pairs = [_checked(pair) for pair in pairs]
+        self.own = {m: _own_rule(m) for m in modules if getattr(m, "rule", None) is not None}
+        self.named = bool(self.own) or any(_by_module(selector) for selector, _ in self.pairs)
+        containers = [s for s, _ in self.pairs if isinstance(s, nn.Module)]
+        self.inside = {container: set(container.modules()) for container in containers}
+        rules = [*self.own.values(), *(rule for _, rule in self.pairs)]
+        self.fills = any(rule.fills for rule in rules)
+        self.default = EpsilonRule()
+
+    def __call__(self, place: Place) -> tuple[PropagationRule | None, bool]:
+        module = place.module
+        # A module's own rule is for what it computes itself, not for all that its children do.
+        if module in self.own and (place.linear or next(module.children(), None) is None):
+            return self.own[module], False
+        for selector, rule in self.pairs:
+            if self._fits(selector, place):
+                return rule, True
+        return (self.default if place.linear else None), False
+
+    def _fits(self, selector: Any, place: Place) -> bool:
+        if isinstance(selector, str):
+            if fnmatch(place.operation, selector) and (place.linear or selector != "*"):
+                return True
+            return place.linear and fnmatch(place.name, selector)
+        if not place.linear:
+            return False
+        if isinstance(selector, int | range):
+            wanted = selector if isinstance(selector, range) else (selector,)
+            return place.position in wanted
+        if isinstance(selector, nn.Module):
+            return place.module in self.inside[selector]
+        if isinstance(selector, type):
+            return isinstance(place.module, selector)
+        return bool(selector(place))
+
+    def opaque(self) -> dict[nn.Module, Rule]:
+        """Modules that are one operation, as their rule looks at nothing inside."""
+        whole: dict[nn.Module, Rule] = {}
+        for module, rule in self.own.items():
+            if isinstance(rule, IdentityRule | ConstantRule):
+                whole[module] = rule.through
+        return whole
+
+    def operations(self) -> dict[str, Rule]:
+        """Operations of the user's own that have a rule by their name."""
+        names = [s for s, _ in self.pairs if isinstance(s, str) and s not in RELEVANCE]
+        return dict.fromkeys(names, identity)  # until its place has its rule
+
+
+def _checked(pair: Any) -> tuple[Any, PropagationRule]:
+    fits = isinstance(pair, tuple) and len(pair) == 2
+    if not fits or not isinstance(pair[1], PropagationRule):
+        raise wrong(
+            TypeError,
+            "rules as pairs (where, rule)",
+            repr(pair),
+            "LRP(model, rules=[(nn.Conv2d, GammaRule()), ('*', EpsilonRule())])",
+        )
+    return pair[0], pair[1]
+
+
+def _own_rule(module: nn.Module) -> PropagationRule:
+    rule = module.rule
+    if not isinstance(rule, PropagationRule):
+        raise wrong(
+            TypeError,
+            f"a PropagationRule as the rule of {type(module).__name__}",
+            repr(rule),
+            "module.rule = EpsilonRule()",
+        )
+    return rule
+
+
+def _by_module(selector: Any) -> bool:
+    """Whether a selector asks which module runs."""
+    if isinstance(selector, str):
+        return selector != "*" and selector not in RELEVANCE
+    return not isinstance(selector, int | range)
+
+
+class _LRP(Attribution):
+    """What the input and layer forms share."""
+
+    rules: RuleList
+
+    def _propagate(
+        self,
+        given: tuple[Any, Any, Any, Mapping[str, Any] | None],
+        *,
+        at: Site | None = None,
+        delta: bool = False,
+        report: bool = False,
+        verbose: bool = False,
+        strict: bool = False,
+        rows: Rows = "auto",
+        show_progress: bool = False,
+    ) -> Any:
+        choice = Choice(self.forward_func, self.rules)
+        told = report or verbose
+        rules = RelevanceRules(
+            choice,
+            {**choice.operations(), **RELEVANCE},
+            choice.opaque(),
+            named=choice.named or told,
+            accounted=report,
+        )
+        progress = Progress(self.get_name(), show_progress)
+        with self._open(*given, at=at, rows=rows, progress=progress) as (engine, call):
+            engine.expect(call, 1)
+            run = engine.ruled(call, rules)
+            values = map(filled, run.values) if choice.fills else run.values
+            items = tuple(v * c for v, c in zip(values, run.multipliers, strict=True))
+            results = [engine.arrange(call, items)]
+            # Per layer where there are several: each holds all of the output's relevance.
+            layers = _per_layer(engine, results[0]) if _several(engine) else [items]
+            deltas = [-engine.missing(call, layer, run.numbers) for layer in layers]
+        stopped = bool(rules.report.stopped)
+        rules.judge(strict, "relevance may not be conserved there", broken=stopped)
+        if verbose:
+            print(rules.report)
+        if delta:
+            results.append(deltas if _several(engine) else deltas[0])
+        if report:
+            rules.report.error = -torch.stack(deltas) if _several(engine) else -deltas[0]
+            results.append(rules.report)
+        return tuple(results) if len(results) > 1 else results[0]
+
+    def compute_convergence_delta(self, attributions: Any, output: Tensor) -> Tensor:
+        """δ = f(x) - Σ scores, one number per example, (N,): what biases and the like absorbed.
+
+        Args:
+            attributions: the scores, a tensor or a tuple of them.
+            output: the explained output, (N,) or (N, 1).
+        """
+        rows = [score.flatten(1).sum(1) for score in scored(attributions)]
+        return output.flatten() - torch.stack(rows).sum(0)
+
+    def has_convergence_delta(self) -> bool:
+        return True
+
+
+def _several(engine: Engine) -> bool:
+    return isinstance(engine.at, Layer) and engine.at.several
+
+
+def _per_layer(engine: Engine, results: list[Any]) -> list[Tensors]:
+    """Scores layer by layer; several targets lead in each tensor."""
+    if not engine.lead:
+        return [scored(result) for result in results]
+    by_layer = zip(*results, strict=True)
+    return [
+        tuple(torch.stack(each) for each in zip(*map(scored, targets), strict=True))
+        for targets in by_layer
+    ]
+
+
+class LRP(_LRP, GradientAttribution):  # type: ignore[misc] # its delta takes the output
+    r"""Score = the relevance of each input entry: f(x), handed down operation by operation.
+
+    Linear maps hand it down by their rule (ε by default), products in equal parts; activations,
+    norms and attention as AttnLRP says. The scores sum to f(x) minus what biases absorb.
+
+    Papers: Bach et al., On pixel-wise explanations for non-linear classifier decisions by
+    layer-wise relevance propagation (2015), https://doi.org/10.1371/journal.pone.0130140;
+    Achtibat et al., AttnLRP (2024), https://arxiv.org/abs/2402.05602.
+
+    Args:
+        model: the model. `model.conv1.rule = GammaRule()` sets a module's rule.
+        rules: pairs (where, rule) for modules without one; the first that fits. Where: an
+            operation or module by name (with * and ?), a module, a module type, a position from
+            the input (0 is the first linear map) or a range of them, or a function of a `Place`.
+            Batch norm behind a linear map is folded into it. `captum.attr.lrp_rules` has sets.
+
+    >>> import torch
+    >>> from captum.attr import LRP
+    >>> f = lambda x: torch.relu(x) * x
+    >>> LRP(f).attribute(torch.tensor([[3.0]]), 0)
+    tensor([[9.]])
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        at: Site | Layers | None = None,
+        of: Explained | None = None,
+        rules: RuleList = (),
+    ) -> None:
+        super().__init__(model, at=at, of=of)
+        self.rules = rules
+        Choice(model, rules)  # refuses what is not a rule
+
+    @property
+    def multiplies_by_inputs(self) -> bool:
+        return True
+
+    def attribute(
+        self,
+        inputs: Any,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        return_convergence_delta: bool = False,
+        verbose: bool = False,
+        *,
+        return_report: bool = False,
+        strict: bool = False,
+        internal_batch_size: Rows = "auto",
+        forward_kwargs: Mapping[str, Any] | None = None,
+        show_progress: bool = False,
+    ) -> Scores:
+        """Scores of shape (N, *F), as the inputs; then the delta and report that were asked for.
+
+        Args:
+            inputs: see the glossary: a tensor (N, *F), or a tuple or dict of them.
+            target: see the glossary: the output to explain.
+            additional_forward_args: see the glossary: what else the model takes, by position.
+            return_convergence_delta: also δ = f(x) - Σ scores, shape (N,).
+            verbose: print which rule served each operation.
+            return_report: also a `Report`: which rule served, and how much each kind of operation
+                absorbed.
+            strict: an operation without a rule is an error, not a warning.
+            internal_batch_size: see the glossary: rows per pass, chosen by default.
+            forward_kwargs: what else the model takes, by keyword.
+            show_progress: a progress bar of model rows.
+
+        Raises:
+            ValueError: dropout in training mode, or an operation that no rule can see.
+            TypeError: a rule that is none; a TorchScript or quantised model.
+        """
+        return self._propagate(
+            (inputs, target, additional_forward_args, forward_kwargs),
+            delta=return_convergence_delta,
+            report=return_report,
+            verbose=verbose,
+            strict=strict,
+            rows=internal_batch_size,
+            show_progress=show_progress,
+        )
+
+
+class LayerLRP(_LRP, LayerGradientAttribution):  # type: ignore[misc] # as LRP
+    r"""Score = the relevance of each entry of a layer's value.
+
+    Args:
+        model: the model; rules as for `LRP`.
+        layer: a module, or a list of modules; scores then come as a list. None means every module
+            without children that runs, in the model's order.
+        rules: see `LRP`.
+
+    >>> import torch
+    >>> from captum.attr import LayerLRP
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Linear(3, 1, bias=False))
+    >>> x = torch.ones(1, 2)
+    >>> scores = LayerLRP(model, model[0]).attribute(x)
+    >>> torch.allclose(scores.sum(1), model(x)[:, 0], atol=1e-6)
+    True
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        layer: Layers | None,
+        *,
+        of: Explained | None = None,
+        rules: RuleList = (),
+    ) -> None:
+        found = layer
+        if found is None:
+            modules = model.modules() if isinstance(model, nn.Module) else ()
+            found = [m for m in modules if next(m.children(), None) is None]
+        super().__init__(model, found, of=of)
+        self.every, self.rules = layer is None, rules
+        Choice(model, rules)
+
+    @property
+    def multiplies_by_inputs(self) -> bool:
+        return True
+
+    def attribute(
+        self,
+        inputs: Any,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        return_convergence_delta: bool = False,
+        attribute_to_layer_input: bool = False,
+        verbose: bool = False,
+        *,
+        return_report: bool = False,
+        strict: bool = False,
+        internal_batch_size: Rows = "auto",
+        forward_kwargs: Mapping[str, Any] | None = None,
+        show_progress: bool = False,
+    ) -> Scores:
+        """Scores of shape (N, *L), as the layer's value; then delta and report as asked for.
+
+        Args:
+            inputs: see the glossary: a tensor (N, *F), or a tuple or dict of them.
+            target: see the glossary: the output to explain.
+            additional_forward_args: see the glossary: what else the model takes, by position.
+            return_convergence_delta: also δ = f(x) - Σ scores, (N,); a list for several layers.
+            attribute_to_layer_input: score the layer's input, not its output.
+            verbose: print which rule served each operation.
+            return_report: also a `Report`, as of `LRP`.
+            strict: an operation without a rule is an error, not a warning.
+            internal_batch_size: see the glossary: rows per pass, chosen by default.
+            forward_kwargs: what else the model takes, by keyword.
+            show_progress: a progress bar of model rows.
+
+        Raises:
+            ValueError: the layer does not run; and see `LRP`.
+            TypeError: see `LRP`.
+        """
+        side: Side = "input" if attribute_to_layer_input else "output"
+        return self._propagate(
+            (inputs, target, additional_forward_args, forward_kwargs),
+            at=Layer(self.layer, side, optional=self.every),
+            delta=return_convergence_delta,
+            report=return_report,
+            verbose=verbose,
+            strict=strict,
+            rows=internal_batch_size,
+            show_progress=show_progress,
+        )
