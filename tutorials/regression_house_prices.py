@@ -19,6 +19,8 @@ from sklearn.datasets import fetch_california_housing, load_diabetes
 from torch import nn
 
 from captum.attr import (
+    LRP,
+    DeepLift,
     FeatureAblation,
     GradientShap,
     InputXGradient,
@@ -27,10 +29,11 @@ from captum.attr import (
     LayerConductance,
     NoiseTunnel,
 )
+from captum.attr.lrp_rules import GammaRule
 
 torch.manual_seed(0)
 BLUE, RED, GREY = "#2b6c99", "#c0564b", "#9aa3ab"
-PALETTE = [BLUE, "#7fb2d0", "#d9a441", RED, "#6d7f5f", "#8a6fa8"]
+PALETTE = [BLUE, "#7fb2d0", "#4a9b8e", "#d9a441", RED, "#6d7f5f", "#8a6fa8"]
 
 # %% [markdown]
 # ## Data and model
@@ -98,9 +101,11 @@ assert explained > 0.3
 # |---|---|---|
 # | integrated gradients | $(x_i - x_{0,i}) \int \partial_i f$ along the way | $f(x) - f(x_0)$ |
 # | noise tunnel | the same, averaged over noisy copies of $x$ | about that |
-# | gradient SHAP | the same, averaged over baselines from the training rows | $f(x) - E f(b)$ |
+# | DeepLIFT | $m_i\, (x_i - x_{0,i})$ with slopes $m$ from end to end | $f(x) - f(x_0)$ |
+# | gradient SHAP | integrated gradients over baselines from the training rows | $f(x) - E f(b)$ |
 # | feature ablation | $f(x) - f(x \text{ without } i)$ | no promise |
 # | input × gradient | $x_i\, \partial_i f(x)$ | no promise |
+# | LRP | the price, handed down layer by layer | $f(x)$, but for biases |
 #
 # A further method is one more line in `scores`.
 
@@ -108,14 +113,17 @@ assert explained > 0.3
 ig = IntegratedGradients(model)
 ig_nt = NoiseTunnel(ig)
 gs = GradientShap(model)
+dl = DeepLift(model)
 fa = FeatureAblation(model)
 
 scores = {
     "integrated gradients": ig.attribute(X_test, n_steps=50),
     "noise tunnel": ig_nt.attribute(X_test),
+    "DeepLIFT": dl.attribute(X_test),
     "gradient SHAP": gs.attribute(X_test, X_train),
     "feature ablation": fa.attribute(X_test),
     "input × gradient": InputXGradient(model).attribute(X_test),
+    "LRP": LRP(model, rules=[("*", GammaRule(signed=True))]).attribute(X_test),
 }
 assert all(each.shape == X_test.shape for each in scores.values())
 
@@ -131,15 +139,18 @@ places, width = np.arange(len(names)), 0.8 / len(importance)
 for k, (name, values) in enumerate(importance.items()):
     axis.bar(places + (k + 0.5) * width - 0.4, values[ranking], width, label=name, color=PALETTE[k])
 axis.set_xticks(places, [names[i] for i in ranking])
-axis.set(title="Five methods on the same model", ylabel="mean |score|")
+axis.set(title="Seven methods on the same model", ylabel="mean |score|")
 axis.legend(frameon=False)
 axis.spines[["top", "right"]].set_visible(False)
 plt.show()
 
 # %% [markdown]
-# One should see much the same order of features in all of them, and differences of height:
-# ablation and the local gradient see one end of the way from the average row, the others all of
-# it. What can be checked exactly: integrated gradients and ablation.
+# One should see much the same order of features in all of them, and differences of height: ablation
+# and the local gradient see one end of the way from the average row, the others all of it. LRP is
+# an exception of another kind: it explains the price itself, not how it differs from the average,
+# and part of the price stays in biases. (By its plain rule LRP is input × gradient on this network;
+# here γ counts positive contributions for more.) What can be checked exactly: integrated gradients,
+# DeepLIFT, ablation.
 
 # %%
 reference = importance["integrated gradients"]
@@ -149,6 +160,8 @@ for name, values in importance.items():
     assert agree > 0.8
     assert set(ranking[:2]) <= set(values.argsort()[-4:])
 assert torch.allclose(scores["integrated gradients"].sum(1), change, atol=0.02)
+assert torch.allclose(scores["DeepLIFT"].sum(1), change, atol=1e-5)
+assert torch.allclose(LRP(model).attribute(X_test), scores["input × gradient"], atol=1e-5)
 without = X_test.clone()
 without[:, ranking[0]] = 0
 with torch.no_grad():
@@ -199,7 +212,7 @@ plt.show()
 
 # %%
 site = Layer(model.lin4, side="input")
-for method in (IntegratedGradients(model, at=site), FeatureAblation(model, at=site)):
+for method in (each(model, at=site) for each in (IntegratedGradients, DeepLift, FeatureAblation)):
     shares = method.attribute(X_test)
     print(f"{method.get_name():22s} {(shares - exact).abs().max():.1e} from the closed form")
     assert torch.allclose(shares, exact, atol=1e-4)

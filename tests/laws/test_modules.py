@@ -55,6 +55,12 @@ def _activations(net: nn.Sequential) -> list[Any]:
         attr.LayerConductance(net, act).attribute(X, **into),
         attr.InternalInfluence(net, act).attribute(X, **into),
         attr.NeuronGradient(net, act).attribute(X, 1, attribute_to_neuron_input=True),
+        attr.DeepLift(net, at=at).attribute(X, target=1),
+        attr.LayerDeepLift(net, act).attribute(X, **into),
+        attr.NeuronDeepLift(net, act).attribute(X, 1, attribute_to_neuron_input=True),
+        attr.LRP(net, at=at).attribute(X, 1),
+        attr.LayerLRP(net, act).attribute(X, **into),
+        attr.GuidedBackprop(net, at=at).attribute(X, 1),
     ]
 
 
@@ -169,6 +175,10 @@ _REPEATED: dict[str, Callable[[nn.Module, Any], Any]] = {
     "internal gradient": lambda m, at: attr.InputXGradient(m, at=at).attribute(X, target=1),
     "layer ig": lambda m, at: attr.LayerIntegratedGradients(m, at).attribute(X, target=1),
     "ablation": lambda m, at: attr.FeatureAblation(m, at=at).attribute(X, target=1),
+    "deep lift": lambda m, at: attr.DeepLift(m, at=at).attribute(X, target=1),
+    "layer deep lift": lambda m, at: attr.LayerDeepLift(m, at).attribute(X, target=1),
+    "lrp": lambda m, at: attr.LRP(m, at=at).attribute(X, target=1),
+    "layer lrp": lambda m, at: attr.LayerLRP(m, at).attribute(X, target=1),
 }
 # What flows through one run while the other is held: their shares add up, so the first has not
 # what two modules of a chain have, each looked at alone.
@@ -198,22 +208,43 @@ def test_the_last_run_has_what_the_last_module_has(name: str) -> None:
     assert not torch.allclose(first, wanted[0])
 
 
-@pytest.mark.parametrize("name", [*_SHARED, "activation", "gradient", "gradient shap"])
+_OBSERVED = ["activation", "gradient", "gradient shap", "layer deep lift", "layer lrp"]
+
+
+@pytest.mark.parametrize("name", [*_SHARED, *_OBSERVED])
 def test_layers_of_a_chain_are_as_each_alone(name: str) -> None:
     unrolled, method = Unrolled(), {**_SHARED, **_REPEATED}[name]
     layers = [unrolled.cell, unrolled.again]
     assert_same_scores(method(unrolled, layers), [method(unrolled, layer) for layer in layers])
 
 
-def test_a_module_that_runs_twice_is_complete() -> None:
+_COMPLETE: dict[str, Callable[[nn.Module, Any], Any]] = {
+    "layer ig": attr.LayerIntegratedGradients,
+    "ig": lambda m, at: attr.IntegratedGradients(m, at=at),
+    "deep lift": lambda m, at: attr.DeepLift(m, at=at),
+}
+
+
+@pytest.mark.parametrize("name", _COMPLETE)
+def test_a_module_that_runs_twice_is_complete(name: str) -> None:
+    """Where values are put in their place, each run has what does not flow through the other."""
     twice = Twice()
-    scores, delta = attr.LayerIntegratedGradients(twice, twice.cell).attribute(
+    scores, delta = _COMPLETE[name](twice, twice.cell).attribute(
         X, target=1, return_convergence_delta=True
     )
     assert float(delta.abs().max()) < 1e-10
     change = (twice(X) - twice(X * 0))[:, 1]
     total = sum(s.sum(1) for s in scores)
     torch.testing.assert_close(total, change.detach(), atol=1e-10, rtol=1e-10)
+
+
+def test_each_run_of_a_module_that_is_looked_at_has_all_that_flows_through_it() -> None:
+    """All of the change comes through the first run, a part of it through the second."""
+    twice = Twice()
+    first, second = attr.LayerDeepLift(twice, twice.cell).attribute(X, target=1)
+    change = (twice(X) - twice(X * 0))[:, 1].detach()
+    torch.testing.assert_close(first.sum(1), change, atol=1e-10, rtol=1e-10)
+    assert not torch.allclose(second.sum(1), change)
 
 
 @pytest.mark.parametrize("call", [0, 1, -1, -2])
@@ -228,22 +259,23 @@ def test_the_run_of_a_neuron_can_be_chosen(call: int) -> None:
 class GraphNet(nn.Module):
     """Nodes (V, F), weights of edges (E,), and one row of outputs per node."""
 
-    def __init__(self, ends: Tensor) -> None:
+    def __init__(self, ends: Tensor, act: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.ends = ends
         self.inside = nn.Linear(3, 4).double()
         self.head = nn.Linear(4, 2).double()
+        self.act = act
 
     def forward(self, nodes: Tensor, weights: Tensor) -> Tensor:
         source, goal = self.ends
-        hidden = torch.tanh(self.inside(nodes))
+        hidden = self.act(self.inside(nodes))
         sent = weights[:, None] * hidden[source]
         out: Tensor = self.head(hidden.index_add(0, goal, sent))
         return out
 
 
-def graph() -> tuple[GraphNet, Tensor, Tensor]:
-    net = GraphNet(torch.tensor([[0, 1, 2, 3, 0, 2, 4], [1, 2, 3, 4, 2, 0, 1]]))
+def graph(act: Callable[[Tensor], Tensor] = torch.tanh) -> tuple[GraphNet, Tensor, Tensor]:
+    net = GraphNet(torch.tensor([[0, 1, 2, 3, 0, 2, 4], [1, 2, 3, 4, 2, 0, 1]]), act)
     nodes, weights = torch.randn(5, 3), torch.rand(7)
     return net, nodes.double(), weights.double()
 
@@ -263,29 +295,51 @@ _ON_GRAPHS: dict[str, Callable[..., Any]] = {
     "influence": lambda net, given, **k: attr.InternalInfluence(net, net.inside).attribute(
         given, target=1, **k
     ),
+    "deep lift": lambda net, given, **k: attr.DeepLift(net).attribute(given, target=1, **k),
+    "deep lift shap": lambda net, given, **k: attr.DeepLiftShap(net).attribute(
+        given, (torch.zeros(2, 3).double(), torch.zeros(2).double()), target=1, **k
+    ),
+    "layer deep lift": lambda net, given, **k: attr.LayerDeepLift(net, net.inside).attribute(
+        given, target=1, **k
+    ),
+    "deep lift at": lambda net, given, **k: attr.DeepLift(net, at=net.inside).attribute(
+        given, target=1, **k
+    ),
+    "lrp": lambda net, given, **k: attr.LRP(net).attribute(given, target=1, **k),
+    "layer lrp": lambda net, given, **k: attr.LayerLRP(net, net.inside).attribute(
+        given, target=1, **k
+    ),
+    "deconvolution": lambda net, given, **k: attr.Deconvolution(net).attribute(given, 1, **k),
 }
+_OF_NODES_AND_EDGES = (
+    *("saliency", "input x gradient", "integrated gradients"),
+    *("deep lift", "deep lift shap", "lrp", "deconvolution"),
+)
 
 
 @pytest.mark.parametrize("name", _ON_GRAPHS)
 def test_a_graph_whose_nodes_and_edges_differ_in_number(
     name: str, unchanged: Callable[..., Any]
 ) -> None:
-    net, nodes, weights = graph()
+    net, nodes, weights = graph(torch.relu if name == "deconvolution" else torch.tanh)
     with unchanged(net, nodes, weights):
         found = _ON_GRAPHS[name](net, (nodes, weights))
-    if name in ("saliency", "input x gradient", "integrated gradients"):
+    if name in _OF_NODES_AND_EDGES:
         assert [s.shape for s in found] == [nodes.shape, weights.shape]
     assert all(bool((s != 0).any()) for s in scored(found))
     assert all(bool(s.isfinite().all()) for s in scored(found))
 
 
-@pytest.mark.parametrize("name", ["integrated gradients", "layer ig"])
+@pytest.mark.parametrize(
+    "name",
+    ["integrated gradients", "layer ig", "deep lift", "deep lift shap", "deep lift at"],
+)
 def test_a_graph_is_complete_as_a_whole(name: str) -> None:
     net, nodes, weights = graph()
     inputs = (nodes, weights)
     found, delta = _ON_GRAPHS[name](net, inputs, return_convergence_delta=True)
     assert abs(float(delta.sum())) < 1e-10
-    if name == "integrated gradients":
+    if name in _OF_NODES_AND_EDGES:
         start = net(nodes * 0, weights * 0)[:, 1].sum()
         change = (net(nodes, weights)[:, 1].sum() - start).detach()
         total = sum(s.sum() for s in found)

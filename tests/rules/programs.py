@@ -143,7 +143,6 @@ BINARY: dict[str, Binary] = {
     "lerp": lambda a, b: torch.lerp(a, a.sin(), b.sigmoid()),
     "addcmul": lambda a, b: torch.addcmul(a, a.tanh(), b, value=0.5),
     "where_larger": lambda a, b: torch.where(a > b, a, 2 * b),
-    "mask_of": lambda a, b: a * (b > 0),
     "sigmoid_gate": lambda a, b: a * b.sigmoid(),
     "silu_gate": lambda a, b: F.silu(a) * b,
     "matmul": lambda a, b: a @ (a + b).mT / 2,

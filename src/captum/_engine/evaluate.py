@@ -340,13 +340,20 @@ class Engine:
         passes = points + evaluations + (0 if self._run.plain(call) else reads)
         self.progress.expect(call.rows * passes)
 
-    def copies(self, call: Call, total: int) -> Iterator[slice]:
-        """Slices of `total` points per example, each a pass or so; sizes follow what is learnt."""
+    def fits(self, call: Call, rows: int) -> bool:
+        """Whether so many rows go in one pass, as far as is known."""
+        return not self.whole and self._limit(call).rows >= rows
+
+    def copies(self, call: Call, total: int, least: int = 1) -> Iterator[slice]:
+        """Slices of `total` points per example, each a pass or so; sizes follow what is learnt.
+
+        Several points share a pass if at least so many fit.
+        """
         start = 0
         while start < total:
             whole = self.whole or not call.aligned
             fit = 1 if whole else max(1, self._limit(call).rows // call.rows)
-            stop = min(total, start + fit)
+            stop = min(total, start + (fit if fit >= least else 1))
             self._more = stop < total
             yield slice(start, stop)
             start = stop

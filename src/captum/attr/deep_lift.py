@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -54,22 +54,41 @@ class Difference:
     observe: bool = False
     delta: bool = False
 
-    def scores(self, run: Ruled) -> Tensors:
+    def scores(self, run: Ruled, shares: Tensors) -> Tensors:
+        """`shares` are the run's contributions."""
         if self.custom is None:
-            return contributions(run) if self.multiply else run.multipliers
+            return shares if self.multiply else run.multipliers
         given = (run.multipliers, run.values, run.references)
         wanted = len(inspect.signature(self.custom).parameters)
         return tuple(self.custom(*given[:wanted]))
 
 
-@dataclass
 class Found:
     """Scores, a mean over the baselines, and how their sums fit."""
 
-    scores: list[Tensor] = field(default_factory=list)
-    deltas: list[Tensor] = field(default_factory=list)  # per baseline and example
-    gap: float = 0.0  # the largest one, by what the passes themselves saw at the baseline
-    size: float = 0.0  # of all that is summed
+    def __init__(self) -> None:
+        self.scores: list[Tensor] = []
+        self.deltas: list[Tensor] = []  # (copies, N), by the model's own answers at the baselines
+        self.gaps: list[Tensor] = []  # the largest one of each pass, by what it saw itself
+        self.sizes: list[Tensor] = []  # of what was summed
+
+    def saw(self, engine: Engine, call: Call, run: Ruled) -> Tensors:
+        """Take note of how exact a pass is; returns its contributions."""
+        shares = contributions(run)
+        assert run.before is not None  # these rules know where they came from
+        self.gaps.append(engine.missing(call, shares, run.numbers - run.before).abs().max())
+        self.sizes += [share.abs().sum() / call.rows for share in shares]
+        return shares
+
+    def gap(self) -> float:
+        if self.deltas:
+            return float(torch.stack([d.abs().max() for d in self.deltas]).max())
+        return float(torch.stack(self.gaps).max())
+
+    def exact(self) -> bool:
+        """What rounding leaves is far below the root of its unit; a model may work in float32."""
+        rounding = max(torch.finfo(self.scores[0].dtype).eps ** 0.5, 1e-5)
+        return self.gap() <= rounding * (float(torch.stack(self.sizes).max()) + 1e-3)
 
 
 def contributions(run: Ruled) -> Tensors:
@@ -82,28 +101,59 @@ def deep_lift(
     engine: Engine, call: Call, starts: Tensors, copies: int, rules: Rules, how: Difference
 ) -> Found:
     """Multipliers from each start, (copies, *F) for all examples or one each, (N, *F)."""
-    found = Found()
     by_inputs = how.observe or engine.plain(call)
-    for part in engine.copies(call, copies):
+    if by_inputs and call.aligned and call.rows < copies and not engine.fits(call, 3 * copies):
+        return _turned(engine, call, starts, copies, rules, how)
+    found = Found()
+    # A start costs one row where a pass has no other; that pays unless many starts fit in it.
+    for part in engine.copies(call, copies, least=3):
         k = part.stop - part.start
         given = tuple(s[part] for s in starts) if copies > 1 else starts
         rows = tuple(_per_row(s, k, x) for s, x in zip(given, call.inputs, strict=True))
         # A layer's values, or embeddings, move from where the baselines put them.
         ends = given if by_inputs else engine.read(call, k, inputs=rows)
         run = engine.ruled(call, rules, k, references=ends, observe=how.observe)
-        items = [engine.by_copy(item, k).sum(engine.lead) for item in how.scores(run)]
+        shares = found.saw(engine, call, run)
+        items = [engine.by_copy(item, k).sum(engine.lead) for item in how.scores(run, shares)]
         known = found.scores or [torch.zeros_like(item) for item in items]
         found.scores = [a + b for a, b in zip(known, items, strict=True)]
-        shares = contributions(run)
-        assert run.before is not None  # these rules know where they came from
-        gap = engine.missing(call, shares, run.numbers - run.before)
-        found.size = max(found.size, *(float(s.abs().sum()) / call.rows for s in shares))
-        found.gap = max(found.gap, float(gap.abs().max()))
         if how.delta:
             at = {"inputs": rows} if by_inputs else {"values": ends}
             change = run.numbers - engine.evaluate(call, k, **at)
             found.deltas.append(_by_start(engine.missing(call, shares, change), k, engine))
     found.scores = [score / copies if copies > 1 else score for score in found.scores]
+    return found
+
+
+def _turned(
+    engine: Engine, call: Call, starts: Tensors, copies: int, rules: Rules, how: Difference
+) -> Found:
+    """The same, where there are fewer examples than starts: the starts run, examples are shared.
+
+    Every rule's multipliers are the same from either end.
+    """
+    found = Found()
+    rows: list[Tensors] = []
+    for i in range(call.rows):
+        example = call.narrow(i, 1)
+        passing = example.tile(copies, starts)
+        run = engine.ruled(passing, rules, references=example.inputs, observe=how.observe)
+        assert run.before is not None  # these rules know where they came from
+        run = replace(
+            run,
+            values=run.references,
+            references=run.values,
+            numbers=run.before,
+            before=run.numbers,
+        )
+        shares = found.saw(engine, passing, run)
+        lead = engine.lead
+        rows.append(tuple(item.mean(lead, keepdim=True) for item in how.scores(run, shares)))
+        if how.delta:
+            change = run.numbers - engine.evaluate(passing)
+            found.deltas.append(engine.missing(passing, shares, change).unsqueeze(-1))
+    found.scores = [torch.cat(each, engine.lead) for each in zip(*rows, strict=True)]
+    found.deltas = [torch.cat(found.deltas, -1)] if how.delta else []
     return found
 
 
@@ -169,11 +219,8 @@ class _DeepLift(Attribution):
             deltas = None
             if found.deltas:
                 deltas = torch.cat(found.deltas, engine.lead).transpose(-1, -2).flatten(-2)
-                found.gap = float(deltas.abs().max())
-        # What rounding leaves is far below the root of its unit; a model may work in float32.
-        rounding = max(torch.finfo(found.scores[0].dtype).eps ** 0.5, 1e-5)
-        exact = found.gap <= rounding * (found.size + 1e-3)
-        rules.judge(strict, f"scores miss f(x) - f(x0) by up to {found.gap:.3g}", broken=not exact)
+        missed = f"scores miss f(x) - f(x0) by up to {found.gap():.3g}"
+        rules.judge(strict, missed, broken=not found.exact())
         if delta:
             results.append(deltas)
         if report:

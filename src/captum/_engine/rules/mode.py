@@ -260,7 +260,7 @@ class RuleMode(TorchFunctionMode):
 
     def _follow(self, result: Any) -> None:
         for tensor in flat(result):
-            if tensor.requires_grad:
+            if tensor.requires_grad and not self._marked(tensor):
                 self._mark(tensor)
 
     def _written(self, target: Any) -> None:

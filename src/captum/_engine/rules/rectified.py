@@ -14,11 +14,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from captum._engine.rules.graph import Findings
 from captum._engine.rules.mode import RuleMode
-from captum._engine.rules.operation import Operation
+from captum._engine.rules.operation import Operation, resolve
 from captum._engine.rules.primitives import carry
 from captum._engine.rules.report import Rules
 
@@ -41,9 +42,30 @@ class Rectifier:
 
         return carry(value, [op.args[0]], back, [value > 0])
 
+    def heard(self, grad: Tensor) -> Tensor | None:
+        """The same behind an ordinary ReLU, whose own gradient has the mask."""
+        return None if self.plain else grad.clamp(min=0)
+
 
 class RectifiedMode(RuleMode):
     """A mode that asks of the graph only that no ReLU ran out of sight."""
+
+    def _handle(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], live: list[Tensor]
+    ) -> Any:
+        name = resolve(func)[0]
+        rule = self.rules.get(name)
+        x = args[0] if args else None
+        if not (isinstance(rule, Rectifier) and rule.masked and torch.is_grad_enabled()):
+            return super()._handle(func, args, kwargs, live)
+        if not isinstance(x, Tensor) or x._is_view() or not x.requires_grad:
+            return super()._handle(func, args, kwargs, live)
+        # A hook costs less than a rule. It would miss what is written into a view.
+        self.served[name, rule.__name__, self._place] += 1
+        result = func(*args, **kwargs)
+        result.register_hook(rule.heard)
+        self._follow(result)
+        return result
 
     def audited(self, numbers: Sequence[Tensor], sources: Sequence[Tensor]) -> Findings:
         findings = self.audit(numbers, sources)

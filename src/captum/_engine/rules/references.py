@@ -146,7 +146,7 @@ class ReferenceMode(RuleMode):
         """What a call gives at the reference."""
         with torch.no_grad():
             if not self.shared:
-                return function(*map_tensors(self.of, args), **map_tensors(self.of, kwargs))
+                return self._run(function, args, kwargs, self.of)
             try:
                 found = function(
                     *map_tensors(self.of, self._resized(function, args)),
@@ -158,7 +158,15 @@ class ReferenceMode(RuleMode):
                 stands = self._stands(function, args, kwargs, result, found)
             if stands:
                 return found
-            return function(*map_tensors(self._full, args), **map_tensors(self._full, kwargs))
+            return self._run(function, args, kwargs, self._full)
+
+    def _run(
+        self, function: Callable[..., Any], args: Any, kwargs: Any, at: Callable[[Tensor], Tensor]
+    ) -> Any:
+        try:
+            return function(*map_tensors(at, args), **map_tensors(at, kwargs))
+        except (RuntimeError, IndexError, ValueError) as error:
+            raise _other_way(f"{resolve(function)[0]} there: {error}") from error
 
     def _rewrite(self, function: Callable[..., Any], args: Any, kwargs: Any) -> None:
         """A call in place, at the reference."""
@@ -168,8 +176,8 @@ class ReferenceMode(RuleMode):
                 raise NotShared
         with torch.no_grad():
             try:
-                function(*map_tensors(self.of, args), **map_tensors(self.of, kwargs))
-            except (RuntimeError, IndexError, ValueError):
+                self._run(function, args, kwargs, self.of)
+            except ValueError:
                 if self.shared:
                     raise NotShared from None
                 raise
@@ -240,6 +248,8 @@ class ReferenceMode(RuleMode):
 
     def _pair(self, result: Any, reference: Any) -> None:
         for x, r in zip(flat(result), flat(reference), strict=True):
+            if x.shape != r.shape and not _broadcasts(r, x):
+                raise _other_way(f"a value of shape {tuple(r.shape)}, not {tuple(x.shape)}")
             self._mark(x, r)
 
     def _in_place(self, op: Operation, rule: Rule) -> Any:
@@ -270,6 +280,16 @@ class ReferenceMode(RuleMode):
         else:
             self._mark(target, target.detach().clone())
         self.adopted.append(target)
+
+
+def _other_way(got: str) -> ValueError:
+    return wrong(
+        ValueError,
+        "a model that runs the same operations on the same shapes at the baseline",
+        got,
+        "a model whose indices and shapes do not depend on the data, or baselines that take the "
+        "same way, such as the same experts",
+    )
 
 
 def _broadcasts(reference: Tensor, x: Tensor) -> bool:

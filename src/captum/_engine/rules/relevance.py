@@ -7,7 +7,7 @@ positively homogeneous, needs no rule. Rules stand where LRP is not gradient tim
     linear maps with weights    the rule that was chosen: ε, γ, αβ, z⁺, z-box, w², flat, identity
     product of n live values    c / n to each (uniform)
     other activations           c f(x) / x: relevance stays in its place (identity)
-    norms, denominators         what divides is constant
+    norms, denominators         what divides, or multiplies as an inverse, is constant
     softmax                     its first-order Taylor expansion: the plain gradient (AttnLRP)
 
 Papers: Bach et al., On pixel-wise explanations for non-linear classifier decisions by layer-wise
@@ -21,15 +21,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from captum._engine.nest import map_tensors
 from captum._engine.rules import written_out
 from captum._engine.rules.losses import LOSSES
-from captum._engine.rules.mode import Elementwise, RuleMode
+from captum._engine.rules.mode import _MARK, Elementwise, RuleMode
 from captum._engine.rules.operation import (
     Operation,
     Rule,
@@ -60,6 +61,7 @@ _KEEPING = words("""
 """)
 # fmt: on
 _TINY = 1e-9
+_NORMALISER = torch.empty(0)  # in the place of a reference: marks what others are divided by
 
 
 class Linear:
@@ -157,9 +159,29 @@ class RelevanceMode(RuleMode):
         self._counting = False
         self.foldable: dict[int, tuple[Tensor, Linear, Propagation]] = {}
 
+    def __exit__(self, *exc: Any) -> None:
+        super().__exit__(*exc)
+        if not self._depth:
+            self.foldable.clear()  # values whose history leads back to this mode
+
     def chosen(self, op: Operation, linear: bool) -> tuple[Propagation | None, bool]:
         name, module = self.modules.innermost or ("", None)
         return self.choose(Place(op.name, linear, self.position, name, module))
+
+    def normalises(self, value: Any) -> bool:
+        """Whether a live value is an inverse, which a product with it takes as a constant."""
+        return self.live(value) and value.__dict__[_MARK][1] is _NORMALISER
+
+    def normaliser(self, value: Tensor) -> Tensor:
+        self._mark(value, _NORMALISER)
+        return value
+
+    def _ordinary(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = super()._ordinary(func, name, args, kwargs)
+        if name in _KEEPING and args and self.normalises(args[0]):
+            for tensor in flat(result):
+                self.normaliser(tensor)
+        return result
 
     def _finish(self, op: Operation, rule: Rule) -> Any:
         if rule is not linear_map:
@@ -185,7 +207,7 @@ class RelevanceMode(RuleMode):
         )
         if not counted:
             return super()._handle(func, args, kwargs, live)
-        # Aliases, as an operand may have other consumers; out of place, as values are kept.
+        # Copies, as an operand may have other consumers; out of place, as values are kept.
         name, func, args, kwargs, inplace = normal_form(func, args, kwargs)
         target, operands = args[0], list[Tensor]()
 
@@ -194,8 +216,8 @@ class RelevanceMode(RuleMode):
                 return type(value)(map(alias, value))
             if not (isinstance(value, Tensor) and self.live(value) and value.requires_grad):
                 return value
-            operands.append(value.clone() if inplace else value.view_as(value))
-            self._mark(operands[-1])
+            operands.append(value.clone())
+            self._mark(operands[-1], value.__dict__[_MARK][1])
             return operands[-1]
 
         args, kwargs = tuple(map(alias, args)), {k: alias(v) for k, v in kwargs.items()}
@@ -206,21 +228,29 @@ class RelevanceMode(RuleMode):
             self._counting = False
         for operand in operands:
             self._listen(name, operand, -1)
-        for tensor in flat(result):
-            if tensor.requires_grad:
-                self._listen(name, tensor, 1)
+        result = map_tensors(partial(self._heard, name), result)
         if not inplace:
             return result
         target.copy_(result)
         self._written(target)
         return target
 
+    def _heard(self, name: str, result: Tensor) -> Tensor:
+        """A copy of a result, as another one may be made of it: an LSTM's output of its cell."""
+        if not result.requires_grad:
+            return result
+        alias = result.clone()
+        self._mark(alias, result.__dict__.get(_MARK, (None, None))[1])
+        self._listen(name, alias, 1)
+        return alias
+
     def _listen(self, name: str, tensor: Tensor, sign: int) -> None:
         value = tensor.detach().clone()  # what follows may work in place
 
         def heard(grad: Tensor) -> None:
             # Where nothing arrives, nothing is meant: a masked score is -inf.
-            share = sign * float(torch.where(grad == 0, 0, grad * value).sum())
+            product = (grad.conj() * value).real if grad.is_complex() else grad * value
+            share = sign * float(torch.where(grad == 0, 0, product).sum())
             self.absorbed[name] = self.absorbed.get(name, 0.0) + share
 
         tensor.register_hook(heard)  # type: ignore[no-untyped-call] # torch's
@@ -316,11 +346,19 @@ def _plus(y: Tensor, bias: Tensor | None) -> Tensor:
 
 def product(op: Operation) -> Any:
     """Each of n live operands gets an nth; one alone is a linear map of it."""
-    count = op.live_count
-    result = op.run()
+    mode: RelevanceMode = op.mode
+    operands = [t for t in flat((op.args, op.kwargs)) if op.live(t)]
+    count, inverses = len(operands), sum(map(mode.normalises, operands))
     if count < 2:
-        return result
-    return op.claim(carry(result, [op.claim(result)], lambda _, g: [g / count]))
+        result = op.run()
+        return mode.normaliser(result) if inverses else result
+    if inverses in (0, count):
+        result = op.claim(op.run())
+        return carry(result, [result], lambda _, g: [g / count])
+    args = tuple(a.detach() if mode.normalises(a) else a for a in op.args)
+    result = op.claim(op.function(*args, **op.kwargs))
+    count -= inverses
+    return result if count == 1 else carry(result, [result], lambda _, g: [g / count])
 
 
 def batch_norm(op: Operation) -> Any:
@@ -360,20 +398,16 @@ class _Identity(Elementwise):
 
 def stabilised(z: Tensor, epsilon: float) -> Tensor:
     """z + ε sign(z), with sign(0) = 1: a denominator."""
-    return z + torch.where(z >= 0, epsilon, -epsilon)
+    return torch.where(z >= 0, z + epsilon, z - epsilon)
 
 
 identity = _Identity("identity")
 
 
-def constant(op: Operation) -> Any:
-    """No relevance goes there."""
-    operands = [t for t in flat(op.args) if op.live(t)]
-    return carry(op.value(), operands, _nothing)
-
-
-def _nothing(_: Sequence[Tensor], g: Tensor) -> Sequence[Tensor]:
-    return [g.new_zeros(()).expand_as(g)]
+def inverse(op: Operation) -> Any:
+    """As any activation; but where it multiplies something, it is what that is divided by."""
+    mode: RelevanceMode = op.mode
+    return mode.normaliser(identity(op))
 
 
 def power(op: Operation) -> Any:
@@ -382,7 +416,7 @@ def power(op: Operation) -> Any:
         with op.mode:
             log = torch.log(base) if isinstance(base, Tensor) else math.log(base)
             return torch.exp(exponent * log)
-    return constant(op) if isinstance(exponent, int | float) and exponent < 0 else identity(op)
+    return inverse(op) if isinstance(exponent, int | float) and exponent < 0 else identity(op)
 
 
 def divide(op: Operation) -> Any:
@@ -391,7 +425,10 @@ def divide(op: Operation) -> Any:
     if not op.live(divisor):
         return op.run()
     if not op.live(op.args[0]):
-        return carry(op.value(), [divisor], _nothing)
+        value: Tensor = op.value()
+        share = value / stabilised(divisor.detach(), _TINY)
+        mode: RelevanceMode = op.mode
+        return mode.normaliser(carry(value, [divisor], lambda saved, g: [g * saved[0]], [share]))
     return op.claim(op.function(op.args[0], divisor.detach(), **op.kwargs))
 
 
@@ -465,7 +502,7 @@ RELEVANCE: dict[str, Rule] = {
     **dict.fromkeys(sorted((PIECEWISE | SMOOTH) - _LINEAR_TO_RELU), identity),
     **dict.fromkeys([*PRODUCTS, "mul"], product),
     **dict.fromkeys([*_WEIGHTED, "matmul", "mm", "bmm", "mv", "einsum", "addmm"], linear_map),
-    **dict.fromkeys(["rsqrt", "reciprocal"], constant),
+    **dict.fromkeys(["rsqrt", "reciprocal"], inverse),
     **dict.fromkeys(["vector_norm", "linalg_vector_norm"], written_out.vector_norm),
     **dict.fromkeys(_DROPOUTS, written_out.dropout),
     # Gates say how much, not what: the signal takes all (Arras et al., 2017).

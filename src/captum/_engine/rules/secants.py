@@ -215,7 +215,9 @@ def _gated(op: Operation, x: Tensor, gate: Tensor) -> Tensor:
     if all(bool(((end == 0) | (end == 1)).all()) for end in (c, d)):
         dx, turn = a - b, c - d
         crossing = (turn != 0) & (dx != 0)
-        slope = torch.where(crossing, slope + turn * (a + b) / 2 / torch.where(crossing, dx, 1), slope)
+        slope = torch.where(
+            crossing, slope + turn * (a + b) / 2 / torch.where(crossing, dx, 1), slope
+        )
     return carry(op.value(), [x], lambda saved, g: [g * saved[0]], [slope])
 
 
@@ -401,41 +403,59 @@ def _per_channel(weight: Tensor | None, x: Tensor) -> Tensor | None:
 # ------------------------------------------------------------------------------------ maxima
 
 
-def _between(op: Operation, value: Tensor, i: Tensor, j: Tensor) -> Tensor:
-    """The winners at x and at x₀, weighted so that the change is exact: dⱼ <= dy <= dᵢ."""
-    with torch.no_grad():
-        (ia, ib), (ja, jb) = op.mode.ends(i), op.mode.ends(j)
-        di, dj, dy = ia - ib, ja - jb, ia - jb
-        same = di == dj
-        t = torch.where(same, 0.5, (dy - dj) / torch.where(same, 1, di - dj)).clamp_(0, 1)
+def _winners(
+    op: Operation,
+    now: tuple[Tensor, Tensor],
+    then: tuple[Tensor, Tensor],
+    dim: int,
+    lift: Callable[[Tensor], Tensor],
+    spread: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """The winners at x and at x₀ share the change: dⱼ <= dy <= dᵢ, so dy = t dᵢ + (1 - t) dⱼ.
+
+    `now` and `then` are values and places at the two ends. `spread` brings the argument, and
+    `lift` these, to a form where places count along `dim`.
+    """
+    x = op.args[0]
+    (value, won), (before, least) = now, (t.expand(now[0].shape) for t in then)
+    a, b = map(spread, op.mode.ends(x))
+    y, y0, i, j = map(lift, (value, before, won, least))
+    di, dj, dy = y - b.expand_as(a).gather(dim, i), a.gather(dim, j) - y0, y - y0
+    same = di == dj
+    t = torch.where(same, 0.5, (dy - dj) / torch.where(same, 1, di - dj)).clamp_(0, 1)
+    shape = a.shape
 
     def back(saved: Sequence[Tensor], g: Tensor) -> Sequence[Tensor]:
-        share = g * saved[0]
-        return [share, g - share]
+        i, j, t = saved
+        g = lift(g)
+        share = g * t
+        grad = torch.zeros(shape, dtype=g.dtype, device=g.device)
+        grad.scatter_add_(dim, i, share).scatter_add_(dim, j, g - share)
+        return [grad.view(x.shape)]
 
-    return op.claim(carry(value, [i, j], back, [t]))
+    return carry(value, [x], back, [i, j, t])
 
 
 def max_pool(op: Operation) -> Any:
     """The window's winners at both ends."""
-    x, dims = op.args[0], int(next(c for c in op.name if c.isdigit()))
-    adaptive = "adaptive" in op.name
+    dims, adaptive = int(next(c for c in op.name if c.isdigit())), "adaptive" in op.name
     pool = getattr(F, f"{'adaptive_' if adaptive else ''}max_pool{dims}d")
     options = {k: v for k, v in op.kwargs.items() if k not in ("return_indices", "input")}
     rest = op.args[1:2] if adaptive else op.args[1:6]
     with torch.no_grad():
-        a, b = op.mode.ends(x)
-        value, won = pool(a, *rest, **options, return_indices=True)
-        before = pool(b, *rest, **options, return_indices=True)[1].expand_as(won)
-    with op.mode:
-        flat_x = x.flatten(-dims)
-        i, j = (flat_x.gather(-1, w.flatten(-dims)).view(value.shape) for w in (won, before))
-    result = _between(op, value, i, j)
+        now, then = (
+            pool(t, *rest, **options, return_indices=True) for t in op.mode.ends(op.args[0])
+        )
+
+    def flat(t: Tensor) -> Tensor:
+        return t.flatten(-dims)
+
+    result = _winners(op, now, then, -1, flat, flat)
     position = 2 if adaptive else 6
-    wanted = op.kwargs.get("return_indices") or (
-        len(op.args) > position and op.args[position] is True
-    )
-    return (result, won) if wanted or "with_indices" in op.name else result
+    last = op.args[position] if len(op.args) > position else op.kwargs.get("return_indices", False)
+    places = last is True or "with_indices" in op.name
+    op.replayed = then if places else then[0]
+    return (result, now[1]) if places else result
 
 
 def extremum(op: Operation) -> Any:
@@ -453,18 +473,16 @@ def extremum(op: Operation) -> Any:
     pick = torch.min if least else torch.max
     with torch.no_grad():
         a, b = op.mode.ends(x)
-        value, won = pick(a, dim, keepdim=True)
         b = b.expand_as(a) if b.shape[dim] != a.shape[dim] else b
-        before = pick(b, dim, keepdim=True)[1].expand_as(won)
-    with op.mode:
-        i, j = x.gather(dim, won), x.gather(dim, before)
-    result = _between(op, value, i, j)
-    if not keep:
-        with op.mode:
-            result, won = result.squeeze(dim), won.squeeze(dim)
-    if op.name in ("amax", "amin"):
-        return result
-    return getattr(torch.return_types, op.name)((result, won))
+        now, then = pick(a, dim, keep), pick(b, dim, keep)
+
+    def lift(t: Tensor) -> Tensor:
+        return t if keep else t.unsqueeze(dim)
+
+    result = _winners(op, now, then, dim, lift, lambda t: t)
+    alone = op.name in ("amax", "amin")
+    op.replayed = then[0] if alone else then
+    return result if alone else getattr(torch.return_types, op.name)((result, now[1]))
 
 
 def _over_several(op: Operation, dims: Any, keep: bool) -> Any:

@@ -99,15 +99,12 @@ def visible(
     @functools.wraps(function, assigned=("__doc__",), updated=())
     def announce(*args: Any, **kwargs: Any) -> Any:
         relevant = tuple(flat((args, kwargs)))
-        if has_torch_function(relevant):
-            return handle_torch_function(announced, relevant, *args, **kwargs)
+        if has_torch_function(relevant):  # again for the next mode, where several are open
+            return handle_torch_function(announce, relevant, *args, **kwargs)
         return function(*args, **kwargs)
 
-    def announced(*args: Any, **kwargs: Any) -> Any:
-        return function(*args, **kwargs)
-
-    announced.__name__ = announce.__name__ = name
-    announced.module = module  # type: ignore[attr-defined] # how a rule for one module finds it
+    announce.__name__ = name
+    announce.module = module  # type: ignore[attr-defined] # how a rule for one module finds it
     return announce
 
 
