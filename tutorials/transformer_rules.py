@@ -236,18 +236,17 @@ assert abs(kept["CP-LRP"].get(attention, 0)) < 1e-4 * whole
 # ## From layer to layer
 #
 # The verdict is read from the last layer at `[CLS]`. How does it get there? `LayerDeepLift` scores
-# the values of a layer, and every layer's scores sum to the same change.
+# all layers in one pass, and each layer's scores sum to the same change.
 
 # %%
 layers = [model.bert.embeddings, *model.bert.encoder.layer]
 length = len(tokens)
-one, nothing_said = ids[shown : shown + 1, :length], reference[shown : shown + 1, :length]
-flow = torch.stack(
-    [
-        LayerDeepLift(model, layer).attribute(one, nothing_said).detach().sum(-1)[0]
-        for layer in layers
-    ]
+by_layer, deltas = LayerDeepLift(model, layers).attribute(
+    ids[shown : shown + 1, :length],
+    reference[shown : shown + 1, :length],
+    return_convergence_delta=True,
 )
+flow = torch.stack([values.detach().sum(-1)[0] for values in by_layer])
 
 figure, axis = plt.subplots(figsize=(10, 2.9), layout="constrained")
 high = float(flow.abs().max())
@@ -265,6 +264,7 @@ plt.show()
 # %%
 totals = flow.sum(1)
 print("sums of the layers:", [f"{total:+.3f}" for total in totals.tolist()])
+assert max(float(delta.abs().max()) for delta in deltas) < 1e-4
 assert torch.allclose(totals, change[shown].expand_as(totals), atol=1e-3)
 assert int(flow[0].abs().argmax()) in reviews[shown].counting
 assert flow[-1, 0].abs() > 0.99 * flow[-1].abs().sum()

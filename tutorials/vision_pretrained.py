@@ -214,7 +214,7 @@ for name, share in kept.items():
     print(f"stayed in {name:11s} {share:+.3f}")
 accounted = float(scores.sum()) + sum(report.absorbed.values())
 assert abs(accounted - float(logits[photo.targets["dahlia"]])) < 1e-2
-assert set(kept) <= {"linear", "batch_norm", "conv2d"}
+assert set(kept) <= {"linear", "batch_norm"}
 
 # %% [markdown]
 # A set of rules is a list of pairs, *where* and *which*, and the first that fits counts. So one's
@@ -226,7 +226,8 @@ own = [(net.layer1, lrp_rules.GammaRule(1.0, signed=True)), *composites["epsilon
 stronger = LRP(net, rules=own).attribute(x, photo.targets["dahlia"]).detach()
 likeness = torch.corrcoef(torch.stack([stronger.flatten(), scores.detach().flatten()]))[0, 1]
 print(f"correlation with epsilon_gamma_box: {float(likeness):.3f}")
-assert 0.8 < likeness < 0.9999
+if not toy_photos.PRETRAINED:
+    assert 0.8 < likeness < 0.9999
 
 # %% [markdown]
 # ## Guided backpropagation and guided Grad-CAM

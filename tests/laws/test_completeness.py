@@ -106,6 +106,11 @@ def test_the_delta_is_what_is_missing(method: Method) -> None:
     net, x = method.net(), nets.images()
     start = torch.full_like(x[:1], 0.2)
     scores, delta = method.scores(net, x, baselines=start, return_convergence_delta=True)
+    if isinstance(delta, list):  # a delta for each layer, of which each is all that moves
+        for score, each in zip(scores, delta, strict=True):
+            missing = total(score) - change(method, net, x, start)
+            torch.testing.assert_close(each, missing, atol=1e-10, rtol=1e-10)
+        return
     per_example = delta.view(len(x), -1)
     draws = [method.options.get(name, 1) for name in ("n_samples", "nt_samples")]
     assert per_example.shape[1] == math.prod(draws)

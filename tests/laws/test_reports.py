@@ -83,7 +83,7 @@ def test_the_report_prints(method: Method) -> None:
 def test_the_error_in_the_report_is_what_is_missing(method: Method) -> None:
     net, x = nets.smooth(), nets.images()
     scores, report = method.scores(net, x, return_report=True)
-    if method.sums == "any":
+    if method.sums == "any" and method.lands != "layers":  # which are parts of the way
         assert float(report.error.abs().max()) < 1e-10
     elif method.sums == "unbiased" and method.lands != "layers":
         missing = total(scores) - method.value(net, x)

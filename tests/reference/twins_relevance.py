@@ -134,7 +134,7 @@ def z_box(low: float, high: float) -> Rule:
 
 def identity(x: Row, r: Row) -> Row:
     """An entry keeps its relevance, which travels as R / x with x stabilised."""
-    return [xi * ri / stable(xi) for xi, ri in zip(x, r, strict=True)]
+    return [ri if xi else 0.0 for xi, ri in zip(x, r, strict=True)]
 
 
 def rectifier(x: Row, r: Row) -> Row:

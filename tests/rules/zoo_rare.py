@@ -88,7 +88,7 @@ _RARE: dict[str, tuple[Act, str]] = {
     "i0": (torch.i0, "i0"),
     "sinc": (torch.sinc, "sinc"),
     "copysign": (lambda h: torch.copysign(h.exp(), h), "copysign"),
-    "nan_to_num": (lambda h: h.log().nan_to_num(-1.0), "nan_to_num"),
+    "nan_to_num": (lambda h: h.log().nan_to_num(-1.0), "nan"),
     "einsum of three": (
         lambda h: torch.einsum("nij,nij,nij->ni", h, h.sin(), h.exp()),
         "einsum|product|operand|mul|bmm",

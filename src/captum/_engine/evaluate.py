@@ -202,7 +202,8 @@ class Engine:
             through: a layer whose values and ordinary gradients are wanted from the same pass.
         """
         observe = observe and not self._run.plain(call)  # inputs look on at themselves
-        tied = isinstance(self.at, Layer) and self.at.side == "input"
+        moves = references is not None and not observe  # the site's own values, one by one
+        tied = isinstance(self.at, Layer) and self.at.side == "input" and not moves
 
         def one(part: Part) -> list[Tensors]:
             leaves: list[Tensor] = []
@@ -221,7 +222,7 @@ class Engine:
                     part_call = part_call.moved(mode.follow(part_call.inputs, found, graph))
                 elif tied:
                     part_call = part_call.moved(tuple(map(_tied, part_call.inputs)))
-                edit = self._run.leaf_maker(leaves, tied=tied, mode=mode)
+                edit = self._run.leaf_maker(leaves, tied=tied, apart=moves, mode=mode)
                 run = self._forward(part_call, edit, part, through, mode)
                 if shared and any(n.shape != (part.rows,) for n in run.numbers):
                     raise NotShared
@@ -362,6 +363,16 @@ class Engine:
         """(copies * N, *F) as (copies, N, *F), behind the dimension of several targets."""
         shape = rows.shape
         return rows.reshape(*shape[: self.lead], copies, -1, *shape[self.lead + 1 :])
+
+    def per_layer(self, items: Tensors) -> list[Tensors] | None:
+        """The values of each layer of a list of them; None where the site is none."""
+        if not (isinstance(self.at, Layer) and self.at.several):
+            return None
+        rest = iter(items)
+        found: dict[int, list[Tensor]] = {}
+        for source, form in self._run.seen or []:
+            found.setdefault(source, []).extend(next(rest) for _ in scored(form))
+        return [tuple(found[source]) for source in sorted(found)]
 
     def arrange(self, call: Call, items: Tensors) -> Any:
         """Scores at the site in the user's shape; a list of results for several targets."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -41,19 +42,21 @@ def _on_one_device(model: Model, device: torch.device) -> Model:
 
 def mixes_rows(model: Model) -> bool:
     """Batch norm in training mode: a row's output depends on the other rows of its pass."""
-    owner = _owner(model)
-    if owner is None or not owner.training:
+    module = owner(model)
+    if module is None or not module.training:
         return False
     norm = nn.modules.batchnorm._BatchNorm
-    return any(isinstance(m, norm) and m.training for m in owner.modules())
+    return any(isinstance(m, norm) and m.training for m in module.modules())
 
 
 def has_recurrent_layer(model: Model) -> bool:
-    owner = _owner(model)
-    return owner is not None and any(isinstance(m, nn.RNNBase) for m in owner.modules())
+    module = owner(model)
+    return module is not None and any(isinstance(m, nn.RNNBase) for m in module.modules())
 
 
-def _owner(model: Model) -> nn.Module | None:
+def owner(model: Model) -> nn.Module | None:
     """The module behind a model: itself, or the one whose method it is."""
-    owner = model if isinstance(model, nn.Module) else getattr(model, "__self__", None)
-    return owner if isinstance(owner, nn.Module) else None
+    while isinstance(model, partial):
+        model = model.func
+    found = model if isinstance(model, nn.Module) else getattr(model, "__self__", None)
+    return found if isinstance(found, nn.Module) else None

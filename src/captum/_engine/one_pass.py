@@ -78,13 +78,14 @@ class Runner:
         leaves: list[Tensor],
         cut: bool = False,
         tied: bool = False,
+        apart: bool = False,
         mode: RuleMode | None = None,
     ) -> Edit:
         """Turns each value at the site into one that gradients are taken at.
 
         A value that depends on an earlier one stays tied to it; with `cut`, not to an earlier run
-        of the same module. With `tied`, every value stays in the graph as it is. A `mode` is told
-        of the leaves.
+        of the same module, and with `apart` to none. With `tied`, every value stays in the graph
+        as it is. A `mode` is told of the leaves.
         """
         ran: set[int] = set()
         own = isinstance(self.at, Layer) or self._overwrites is False  # not the user's memory
@@ -94,7 +95,10 @@ class Runner:
                 raise GraphLost
             torch.set_grad_enabled(True)
             follow = self.create_graph or (
-                isinstance(self.at, Layer) and bool(ran) and not (cut and source in ran)
+                isinstance(self.at, Layer)
+                and bool(ran)
+                and not apart
+                and not (cut and source in ran)
             )
             ran.add(source)
             with mode.paused() if mode else nullcontext():

@@ -180,9 +180,10 @@ def tapped(module: nn.Module, side: Side, source: int, visitor: Visitor) -> Iter
         return visitor.visit(source, output) if current_pass.get() is mine else None
 
     def before(
-        _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+        _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        if current_pass.get() is not mine:
+        # Another thread may meet the hook before it is known to take keywords.
+        if current_pass.get() is not mine or kwargs is None:
             return None
         if scored(args) or (visitor.every and args):
             return visitor.visit(source, args), kwargs

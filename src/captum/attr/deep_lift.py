@@ -62,13 +62,17 @@ class Difference:
         wanted = len(inspect.signature(self.custom).parameters)
         return tuple(self.custom(*given[:wanted]))
 
+    def sums(self, engine: Engine, shares: Tensors) -> list[Tensors]:
+        """What sums to the change: all that moves, or each layer that looks on."""
+        return (engine.per_layer(shares) if self.observe else None) or [shares]
+
 
 class Found:
     """Scores, a mean over the baselines, and how their sums fit."""
 
     def __init__(self) -> None:
         self.scores: list[Tensor] = []
-        self.deltas: list[Tensor] = []  # (copies, N), by the model's own answers at the baselines
+        self.deltas: list[list[Tensor]] = []  # layer by layer, pass by pass: (copies, N)
         self.gaps: list[Tensor] = []  # the largest one of each pass, by what it saw itself
         self.sizes: list[Tensor] = []  # of what was summed
 
@@ -80,14 +84,24 @@ class Found:
         self.sizes += [share.abs().sum() / call.rows for share in shares]
         return shares
 
-    def gap(self) -> float:
-        if self.deltas:
-            return float(torch.stack([d.abs().max() for d in self.deltas]).max())
-        return float(torch.stack(self.gaps).max())
+    def compared(self, gaps: list[Tensor]) -> None:
+        """Take note of how far each layer's sum is from the model's own answers."""
+        self.deltas = self.deltas or [[] for _ in gaps]
+        for known, gap in zip(self.deltas, gaps, strict=True):
+            known.append(gap)
 
-    def exact(self) -> bool:
+    def joined(self, lead: int, dim: int) -> list[Tensor]:
+        """Deltas layer by layer, example by example, as the published package has them."""
+        return [torch.cat(each, dim).transpose(-1, -2).flatten(lead) for each in self.deltas]
+
+    def gap(self) -> float:
+        seen = [delta.abs().max() for each in self.deltas for delta in each]
+        return float(torch.stack([*self.gaps, *seen]).max())
+
+    def exact(self, halved: bool) -> bool:
         """What rounding leaves is far below the root of its unit; a model may work in float32."""
-        rounding = max(torch.finfo(self.scores[0].dtype).eps ** 0.5, 1e-5)
+        kind = torch.bfloat16 if halved else self.scores[0].dtype
+        rounding: float = max(torch.finfo(kind).eps ** 0.5, 1e-5)
         return self.gap() <= rounding * (float(torch.stack(self.sizes).max()) + 1e-3)
 
 
@@ -117,10 +131,11 @@ def deep_lift(
         items = [engine.by_copy(item, k).sum(engine.lead) for item in how.scores(run, shares)]
         known = found.scores or [torch.zeros_like(item) for item in items]
         found.scores = [a + b for a, b in zip(known, items, strict=True)]
-        if how.delta:
+        if how.delta or rules.report.stopped:  # then what the pass saw is not the whole truth
             at = {"inputs": rows} if by_inputs else {"values": ends}
             change = run.numbers - engine.evaluate(call, k, **at)
-            found.deltas.append(_by_start(engine.missing(call, shares, change), k, engine))
+            gaps = [engine.missing(call, each, change) for each in how.sums(engine, shares)]
+            found.compared([_by_start(gap, k, engine) for gap in gaps])
     found.scores = [score / copies if copies > 1 else score for score in found.scores]
     return found
 
@@ -149,11 +164,12 @@ def _turned(
         shares = found.saw(engine, passing, run)
         lead = engine.lead
         rows.append(tuple(item.mean(lead, keepdim=True) for item in how.scores(run, shares)))
-        if how.delta:
+        if how.delta or rules.report.stopped:
             change = run.numbers - engine.evaluate(passing)
-            found.deltas.append(engine.missing(passing, shares, change).unsqueeze(-1))
+            gaps = [engine.missing(passing, each, change) for each in how.sums(engine, shares)]
+            found.compared([gap.unsqueeze(-1) for gap in gaps])
     found.scores = [torch.cat(each, engine.lead) for each in zip(*rows, strict=True)]
-    found.deltas = [torch.cat(found.deltas, -1)] if how.delta else []
+    found.deltas = [[torch.cat(each, -1)] for each in found.deltas]
     return found
 
 
@@ -215,17 +231,15 @@ class _DeepLift(Attribution):
             engine.expect(call, copies, copies, copies * how.delta)
             found = deep_lift(engine, call, starts, copies, rules, how)
             results = [engine.arrange(call, tuple(found.scores))]
-            # Example by example, as the published package hands them out.
-            deltas = None
-            if found.deltas:
-                deltas = torch.cat(found.deltas, engine.lead).transpose(-1, -2).flatten(-2)
+            deltas = found.joined(engine.lead, engine.lead)
         missed = f"scores miss f(x) - f(x0) by up to {found.gap():.3g}"
-        rules.judge(strict, missed, broken=not found.exact())
+        # A layer that looks on need not be all there is on the way.
+        rules.judge(strict, missed, broken=not (how.observe or found.exact(rules.halved)))
+        several = how.observe and engine.per_layer(tuple(found.scores)) is not None
         if delta:
-            results.append(deltas)
+            results.append(deltas if several else deltas[0])
         if report:
-            assert deltas is not None  # a report says how exact it is
-            rules.report.error = deltas
+            rules.report.error = torch.stack(deltas) if several else deltas[0]
             results.append(rules.report)
         return tuple(results) if len(results) > 1 else results[0]
 

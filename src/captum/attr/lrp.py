@@ -14,11 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from captum._engine.batching import Rows
-from captum._engine.errors import wrong
-from captum._engine.evaluate import Engine
+from captum._engine.errors import warn, wrong
 from captum._engine.explained import Explained
-from captum._engine.model import Model
-from captum._engine.nest import Tensors, scored
+from captum._engine.model import Model, owner
+from captum._engine.nest import scored
 from captum._engine.progress import Progress
 from captum._engine.rules.operation import Rule
 from captum._engine.rules.relevance import RELEVANCE, Place, RelevanceRules, identity
@@ -30,7 +29,7 @@ from captum.attr.base import (
     Layers,
     Scores,
 )
-from captum.attr.lrp_rules import ConstantRule, EpsilonRule, IdentityRule, PropagationRule, filled
+from captum.attr.lrp_rules import EpsilonRule, PropagationRule, filled
 
 # A name or operation (with * and ?), a module or its type, a position from the input, or a
 # function of a `Place`.
@@ -38,37 +37,66 @@ Selector = str | int | range | nn.Module | type[nn.Module] | Callable[[Place], b
 RuleList = Sequence[tuple[Selector, PropagationRule]]
 
 
+_NAMES = frozenset(RELEVANCE)  # of operations
+
+
 class Choice:
     """Which rule a place in the model gets: a module's own, the first that fits, or ε."""
 
     def __init__(self, model: Any, pairs: RuleList) -> None:
-        modules = list(model.modules()) if isinstance(model, nn.Module) else []
         self.pairs = [_checked(pair) for pair in pairs]
-        self.own = {m: _own_rule(m) for m in modules if getattr(m, "rule", None) is not None}
-        self.named = bool(self.own) or any(_by_module(selector) for selector, _ in self.pairs)
+        self.model = owner(model)
+        self.default = EpsilonRule()
+        self.modules = list(self.model.modules()) if self.model is not None else []
+        own = {m: rule for m in self.modules if (rule := _own_rule(m)) is not None}
+        rules = [*own.values(), *(rule for _, rule in self.pairs)]
+        # Of a function nobody knows which modules it calls, before they run.
+        self.named = bool(
+            own
+            or self.model is None
+            or any(_by_module(selector) for selector, _ in self.pairs)
+            or any(rule.manipulates for rule in rules)
+        )
+        self.positions = any(_by_position(selector) for selector, _ in self.pairs)
+        self.fills = any(rule.fills for rule in rules)
+        self.opaque: dict[nn.Module, Rule] = {
+            module: rule.through for module, rule in own.items() if rule.whole
+        }
         containers = [s for s, _ in self.pairs if isinstance(s, nn.Module)]
         self.inside = {container: set(container.modules()) for container in containers}
-        rules = [*self.own.values(), *(rule for _, rule in self.pairs)]
-        self.fills = any(rule.fills for rule in rules)
-        self.default = EpsilonRule()
+        self.idle = {i for i, (s, _) in enumerate(self.pairs) if s != "*" and s not in _NAMES}
 
     def __call__(self, place: Place) -> tuple[PropagationRule | None, bool]:
-        module = place.module
-        # A module's own rule is for what it computes itself, not for all that its children do.
-        if module in self.own and (place.linear or next(module.children(), None) is None):
-            return self.own[module], False
-        for selector, rule in self.pairs:
-            if self._fits(selector, place):
-                return rule, True
+        own = self._own(place)
+        if own is not None:
+            return own, False
+        fitting = [i for i, (selector, _) in enumerate(self.pairs) if self._fits(selector, place)]
+        self.idle.difference_update(fitting)
+        if fitting:
+            return self.pairs[fitting[0]][1], True
         return (self.default if place.linear else None), False
+
+    def _own(self, place: Place) -> PropagationRule | None:
+        """A module's own rule is for what it computes itself, not for what its children do."""
+        module = place.module
+        if module is None or not (place.linear or next(module.children(), None) is None):
+            return None
+        return _own_rule(module)
+
+    def warn_unused(self) -> None:
+        """Say which rules have found no place."""
+        idle = [self.pairs[i] for i in sorted(self.idle)]
+        if idle:
+            named = ", ".join(f"{_shown(where)} ({type(rule).__name__})" for where, rule in idle)
+            warn(f"no operation of the model is where these rules are for: {named}")
 
     def _fits(self, selector: Any, place: Place) -> bool:
         if isinstance(selector, str):
-            if fnmatch(place.operation, selector) and (place.linear or selector != "*"):
-                return True
-            return place.linear and fnmatch(place.name, selector)
-        if not place.linear:
-            return False
+            named = fnmatch(place.operation, selector) and (place.linear or selector != "*")
+            return named or (place.linear and fnmatch(place.name, selector))
+        return place.linear and self._fits_map(selector, place)
+
+    def _fits_map(self, selector: Any, place: Place) -> bool:
         if isinstance(selector, int | range):
             wanted = selector if isinstance(selector, range) else (selector,)
             return place.position in wanted
@@ -78,17 +106,9 @@ class Choice:
             return isinstance(place.module, selector)
         return bool(selector(place))
 
-    def opaque(self) -> dict[nn.Module, Rule]:
-        """Modules that are one operation, as their rule looks at nothing inside."""
-        whole: dict[nn.Module, Rule] = {}
-        for module, rule in self.own.items():
-            if isinstance(rule, IdentityRule | ConstantRule):
-                whole[module] = rule.through
-        return whole
-
     def operations(self) -> dict[str, Rule]:
         """Operations of the user's own that have a rule by their name."""
-        names = [s for s, _ in self.pairs if isinstance(s, str) and s not in RELEVANCE]
+        names = [s for s, _ in self.pairs if isinstance(s, str) and s not in _NAMES]
         return dict.fromkeys(names, identity)  # until its place has its rule
 
 
@@ -104,9 +124,9 @@ def _checked(pair: Any) -> tuple[Any, PropagationRule]:
     return pair[0], pair[1]
 
 
-def _own_rule(module: nn.Module) -> PropagationRule:
-    rule = module.rule
-    if not isinstance(rule, PropagationRule):
+def _own_rule(module: nn.Module) -> PropagationRule | None:
+    rule = getattr(module, "rule", None)
+    if rule is not None and not isinstance(rule, PropagationRule):
         raise wrong(
             TypeError,
             f"a PropagationRule as the rule of {type(module).__name__}",
@@ -116,10 +136,19 @@ def _own_rule(module: nn.Module) -> PropagationRule:
     return rule
 
 
+def _shown(selector: Any) -> str:
+    named = isinstance(selector, type)
+    return selector.__name__ if named else repr(selector).partition("\n")[0]
+
+
+def _by_position(selector: Any) -> bool:
+    return not isinstance(selector, str | type | nn.Module)
+
+
 def _by_module(selector: Any) -> bool:
     """Whether a selector asks which module runs."""
     if isinstance(selector, str):
-        return selector != "*" and selector not in RELEVANCE
+        return selector != "*" and selector not in _NAMES
     return not isinstance(selector, int | range)
 
 
@@ -145,8 +174,9 @@ class _LRP(Attribution):
         rules = RelevanceRules(
             choice,
             {**choice.operations(), **RELEVANCE},
-            choice.opaque(),
+            choice.opaque,
             named=choice.named or told,
+            positions=choice.positions,
             accounted=report,
         )
         progress = Progress(self.get_name(), show_progress)
@@ -157,16 +187,18 @@ class _LRP(Attribution):
             items = tuple(v * c for v, c in zip(values, run.multipliers, strict=True))
             results = [engine.arrange(call, items)]
             # Per layer where there are several: each holds all of the output's relevance.
-            layers = _per_layer(engine, results[0]) if _several(engine) else [items]
-            deltas = [-engine.missing(call, layer, run.numbers) for layer in layers]
-        stopped = bool(rules.report.stopped)
+            layers = engine.per_layer(items)
+            deltas = [-engine.missing(call, layer, run.numbers) for layer in layers or [items]]
+        # What is detached absorbs its share, as biases do: no reason to warn.
+        stopped = strict and bool(rules.report.stopped)
         rules.judge(strict, "relevance may not be conserved there", broken=stopped)
+        choice.warn_unused()
         if verbose:
             print(rules.report)
         if delta:
-            results.append(deltas if _several(engine) else deltas[0])
+            results.append(deltas if layers else deltas[0])
         if report:
-            rules.report.error = -torch.stack(deltas) if _several(engine) else -deltas[0]
+            rules.report.error = -(torch.stack(deltas) if layers else deltas[0])
             results.append(rules.report)
         return tuple(results) if len(results) > 1 else results[0]
 
@@ -182,21 +214,6 @@ class _LRP(Attribution):
 
     def has_convergence_delta(self) -> bool:
         return True
-
-
-def _several(engine: Engine) -> bool:
-    return isinstance(engine.at, Layer) and engine.at.several
-
-
-def _per_layer(engine: Engine, results: list[Any]) -> list[Tensors]:
-    """Scores layer by layer; several targets lead in each tensor."""
-    if not engine.lead:
-        return [scored(result) for result in results]
-    by_layer = zip(*results, strict=True)
-    return [
-        tuple(torch.stack(each) for each in zip(*map(scored, targets), strict=True))
-        for targets in by_layer
-    ]
 
 
 class LRP(_LRP, GradientAttribution):  # type: ignore[misc] # its delta takes the output

@@ -11,16 +11,16 @@ over groups G of inputs and weights; the classes say which.
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import type_before_parametrizations
 
 from captum._engine.errors import describe, wrong
 from captum._engine.rules.operation import Operation
 from captum._engine.rules.primitives import scale
-from captum._engine.rules.relevance import Linear, stabilised
+from captum._engine.rules.relevance import Linear, kept_share, stabilised
 
 __all__ = [
     "Alpha1_Beta0_Rule",
@@ -54,7 +54,13 @@ class PropagationRule:
     """
 
     STABILITY_FACTOR = 1e-9
+    whole = False  # whether the rule looks at nothing but what goes in and comes out
+    manipulates = False  # whether a subclass changes the weights of the module that it gets
     fills = False  # whether entries that are zero get relevance too
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.manipulates = cls._manipulate_weights is not PropagationRule._manipulate_weights
 
     def surrogate(self, linear: Linear) -> Tensor | None:
         """What the layer is to autograd: its gradient, times R / z, is what relevance goes by."""
@@ -76,12 +82,14 @@ class PropagationRule:
 
     def _changed(self, linear: Linear) -> tuple[Tensor, Tensor | None]:
         module = linear.module
-        if type(self)._manipulate_weights is PropagationRule._manipulate_weights or module is None:
+        if not self.manipulates or module is None:
             return linear.weight, linear.bias
-        own = copy.copy(module)
+        kind: Any = type_before_parametrizations(module)
+        own: nn.Module = kind.__new__(kind)
+        own.__dict__.update(module.__dict__)
         own._parameters = {
-            name: None if p is None else nn.Parameter(p.detach().clone(), requires_grad=False)
-            for name, p in module._parameters.items()
+            name: None if p is None else nn.Parameter(p.clone(), requires_grad=False)
+            for name, p in (("weight", linear.weight), ("bias", linear.bias))
         }
         self._manipulate_weights(own, (linear.x.detach(),), linear.value.detach())
         bias = own._parameters.get("bias")
@@ -258,8 +266,7 @@ class WSquareRule(_Filling):
     """
 
     def surrogate(self, linear: Linear) -> Tensor | None:
-        bias = None if linear.bias is None else linear.bias.square()
-        z = linear(self._unit(linear.x), linear.weight.square(), bias)
+        z = linear(self._unit(linear.x), linear.weight.square(), None)
         return z * self.share(linear.value, z)
 
 
@@ -310,6 +317,8 @@ class IdentityRule(EpsilonRule):
         epsilon: accepted; relevance that stays in its place needs none.
     """
 
+    whole = True
+
     def surrogate(self, linear: Linear) -> Tensor | None:
         return self._kept(linear.value, linear.x)
 
@@ -324,11 +333,13 @@ class IdentityRule(EpsilonRule):
                 f"{describe(x)} that becomes {describe(value)}",
                 "EpsilonRule()",
             )
-        return scale(value.clone(), x, value / stabilised(x.detach(), 1e-9))
+        return scale(value.clone(), x, kept_share(value, x))
 
 
 class ConstantRule(PropagationRule):
     r"""R_in = 0: the operation is taken as a constant, as attention weights are in CP-LRP."""
+
+    whole = True
 
     def surrogate(self, linear: Linear) -> Tensor | None:
         return linear.value + 0 * linear.x.sum()

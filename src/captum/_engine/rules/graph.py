@@ -147,8 +147,9 @@ def remedy(unseen: Sequence[str]) -> tuple[str, str]:
     if functions:
         return (
             f"the custom autograd.Function {', '.join(functions)}",
-            "a rule for the module that applies it: rules={ItsModule: elementwise}, or "
-            "visible(Function.apply, 'name') in the model and rules={'name': elementwise}",
+            "a rule for the module that applies it, DeepLift(model, rules={Module: elementwise}) "
+            "or module.rule = IdentityRule() for LRP; or for a name that visible(apply, 'name') "
+            "gives it",
         )
     return (
         f"{', '.join(unseen)} in a TorchScript function, another thread or a C++ operator",

@@ -46,7 +46,7 @@ _MARK = "_captum_pass"
 _QUESTIONS = frozenset(
     [
         Tensor.shape.__get__,  # type: ignore[attr-defined]
-        Tensor.device.__get__,  # type: ignore[attr-defined]
+        Tensor.device.__get__,
         Tensor.dtype.__get__,  # type: ignore[attr-defined]
         Tensor.ndim.__get__,  # type: ignore[attr-defined]
         Tensor.requires_grad.__get__,  # type: ignore[attr-defined]
@@ -111,10 +111,11 @@ class RuleMode(TorchFunctionMode):
     ) -> None:
         super().__init__()
         self.rules, self.opaque, self.model, self.named = rules, opaque or {}, model, named
-        self.modules = Modules(model if named else None)
+        self.modules = Modules(model)
         self.token = object()
         self.served: Counter[tuple[str, str, str]] = Counter()  # operation, rule, module
         self.stopped: dict[str, None] = {}  # where a live gradient ended, in order
+        self.halved = False  # whether something ran in half precision
         self.adopted: list[Tensor] = []  # the model's own tensors that became live
         self._surroundings = ExitStack()
         self._depth = self._paused = 0
@@ -185,11 +186,15 @@ class RuleMode(TorchFunctionMode):
         if kwargs:
             live += [t for t in flat(kwargs) if self.live(t)]
         if not live:
-            return func(*args, **kwargs)
+            return self._aside(func, args, kwargs)
         if inside_checkpoint():
             with saved_tensors_hooks(kept, kept):
                 return self._handle(func, args, kwargs, live)
         return self._handle(func, args, kwargs, live)
+
+    def _aside(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What is not live is none of a rule's business."""
+        return func(*args, **kwargs)
 
     def _handle(
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], live: list[Tensor]

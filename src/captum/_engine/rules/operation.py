@@ -111,9 +111,14 @@ _INPLACE = {
 # fmt: on
 
 
-@cache
 def resolve(function: Any) -> tuple[str, bool, bool]:
     """The operation's name, whether it works in place, whether its operands are swapped."""
+    own = getattr(function, "operation", None)  # a user's: not kept, as it keeps a module alive
+    return _resolve(function) if own is None else (own, False, False)
+
+
+@cache
+def _resolve(function: Any) -> tuple[str, bool, bool]:
     name: str = getattr(function, "__name__", "") or ""
     if isinstance(function, torch._ops.OpOverload):
         name = function._schema.name.split("::")[1]
@@ -185,15 +190,19 @@ def _out_of_place(function: Any, name: str) -> Any:
 _CHECKS = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
 
 
-@cache
 def body_of(function: Any) -> Callable[..., Any] | None:
     """The body of a function that torch writes in Python, without its own announcement.
 
     `F.multi_head_attention_forward`, `F.normalize`, `Tensor.norm` and their like would otherwise
     reach the mode as one opaque call. None where there is no such body.
     """
-    if not isinstance(function, FunctionType):
+    if not isinstance(function, FunctionType) or hasattr(function, "operation"):
         return None
+    return _body_of(function)
+
+
+@cache
+def _body_of(function: FunctionType) -> Callable[..., Any] | None:
     names = set(function.__code__.co_names)
     # What calls super() would come back under the same name, for ever.
     if "super" in names or not names.intersection(_CHECKS):

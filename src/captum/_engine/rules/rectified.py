@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum._engine.rules.graph import Findings
+from captum._engine.rules.graph import RULED, Findings
 from captum._engine.rules.mode import RuleMode
 from captum._engine.rules.operation import Operation, resolve
 from captum._engine.rules.primitives import carry
@@ -64,6 +64,7 @@ class RectifiedMode(RuleMode):
         self.served[name, rule.__name__, self._place] += 1
         result = func(*args, **kwargs)
         result.register_hook(rule.heard)
+        result.grad_fn.metadata[RULED] = True  # also in place, where the result is the argument
         self._follow(result)
         return result
 

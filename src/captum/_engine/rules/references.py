@@ -250,6 +250,7 @@ class ReferenceMode(RuleMode):
         for x, r in zip(flat(result), flat(reference), strict=True):
             if x.shape != r.shape and not _broadcasts(r, x):
                 raise _other_way(f"a value of shape {tuple(r.shape)}, not {tuple(x.shape)}")
+            self.halved |= x.dtype in (torch.float16, torch.bfloat16)
             self._mark(x, r)
 
     def _in_place(self, op: Operation, rule: Rule) -> Any:

@@ -42,7 +42,7 @@ from captum._engine.rules.operation import (
 )
 from captum._engine.rules.primitives import carry
 from captum._engine.rules.report import Rules
-from captum._engine.rules.secants import PIECEWISE, PRODUCTS, SMOOTH
+from captum._engine.rules.secants import PIECEWISE, POOLS, PRODUCTS, SMOOTH
 
 # fmt: off
 # Graph nodes of functions with f(t x) = t f(x): their gradient hands all relevance on. Softmax is
@@ -60,7 +60,6 @@ _KEEPING = words("""
     flip type __get__ index_select gather copy zero fill
 """)
 # fmt: on
-_TINY = 1e-9
 _NORMALISER = torch.empty(0)  # in the place of a reference: marks what others are divided by
 
 
@@ -101,7 +100,12 @@ class Linear:
 
 
 class Propagation(Protocol):
-    """LRP's rule proper: how relevance goes through an operation."""
+    """LRP's rule proper: how relevance goes through an operation.
+
+    whole: whether it looks at nothing but what goes in and comes out.
+    """
+
+    whole: bool
 
     def surrogate(self, linear: Linear) -> Tensor | None:
         """What a linear map is to autograd; None where that is its ordinary gradient."""
@@ -137,6 +141,8 @@ class RelevanceMode(RuleMode):
 
     Args:
         choose: see `Choose`.
+        positions: whether anybody asks for positions, which count what is not live too: a layer's
+            relevance ends in the middle of the model.
         accounted: whether to find out where relevance stays, operation by operation.
     """
 
@@ -150,11 +156,13 @@ class RelevanceMode(RuleMode):
         *,
         opaque: Mapping[nn.Module, Rule] | None = None,
         named: bool = False,
+        positions: bool = False,
         accounted: bool = False,
     ) -> None:
         super().__init__(rules, model, opaque=opaque, named=named)
         self.choose, self.accounted = choose, accounted
         self.position = 0
+        self.positions = positions
         self.absorbed: dict[str, float] = {}
         self._counting = False
         self.foldable: dict[int, tuple[Tensor, Linear, Propagation]] = {}
@@ -183,10 +191,20 @@ class RelevanceMode(RuleMode):
                 self.normaliser(tensor)
         return result
 
+    def _aside(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self.positions:
+            self.position += resolve(func)[0] in _WEIGHTED
+            body = body_of(func)
+            if body is not None:
+                with self:
+                    return body(*args, **kwargs)
+        return func(*args, **kwargs)
+
     def _finish(self, op: Operation, rule: Rule) -> Any:
         if rule is not linear_map:
             propagation, _ = self.chosen(op, linear=False)
-            if propagation is not None:
+            # Activations pass relevance on by their own rule, unless one is for them alone.
+            if propagation is not None and (propagation.whole or rule not in _PASSING):
                 rule = propagation.through
         return super()._finish(op, rule)
 
@@ -211,16 +229,14 @@ class RelevanceMode(RuleMode):
         name, func, args, kwargs, inplace = normal_form(func, args, kwargs)
         target, operands = args[0], list[Tensor]()
 
-        def alias(value: Any) -> Any:
-            if isinstance(value, list | tuple):
-                return type(value)(map(alias, value))
-            if not (isinstance(value, Tensor) and self.live(value) and value.requires_grad):
+        def alias(value: Tensor) -> Tensor:
+            if not (self.live(value) and value.requires_grad):
                 return value
             operands.append(value.clone())
             self._mark(operands[-1], value.__dict__[_MARK][1])
             return operands[-1]
 
-        args, kwargs = tuple(map(alias, args)), {k: alias(v) for k, v in kwargs.items()}
+        args, kwargs = map_tensors(alias, args), map_tensors(alias, kwargs)
         self._counting = True
         try:
             result = super()._handle(func, args, kwargs, operands)
@@ -246,12 +262,13 @@ class RelevanceMode(RuleMode):
 
     def _listen(self, name: str, tensor: Tensor, sign: int) -> None:
         value = tensor.detach().clone()  # what follows may work in place
+        absorbed = self.absorbed  # not self, which the graph would keep alive in a circle
 
         def heard(grad: Tensor) -> None:
             # Where nothing arrives, nothing is meant: a masked score is -inf.
             product = (grad.conj() * value).real if grad.is_complex() else grad * value
             share = sign * float(torch.where(grad == 0, 0, product).sum())
-            self.absorbed[name] = self.absorbed.get(name, 0.0) + share
+            absorbed[name] = absorbed.get(name, 0.0) + share
 
         tensor.register_hook(heard)  # type: ignore[no-untyped-call] # torch's
 
@@ -266,10 +283,11 @@ class RelevanceRules(Rules):
         opaque: Mapping[nn.Module, Rule],
         *,
         named: bool = False,
+        positions: bool = False,
         accounted: bool = False,
     ) -> None:
         super().__init__(table, opaque, named=named)
-        self.choose, self.accounted = choose, accounted
+        self.choose, self.positions, self.accounted = choose, positions, accounted
 
     def mode(
         self, model: Any, references: Sequence[Tensor] | None = None, shared: bool = False
@@ -280,6 +298,7 @@ class RelevanceRules(Rules):
             self.choose,
             opaque=self.opaque,
             named=self.named,
+            positions=self.positions,
             accounted=self.accounted,
         )
 
@@ -392,8 +411,19 @@ class _Identity(Elementwise):
     """c f(x) / x: each entry keeps its relevance."""
 
     def parts(self, op: Operation) -> tuple[Tensor, Tensor]:
-        value, x = op.value(), op.args[0].detach()
-        return value, value / stabilised(x, _TINY)
+        value = op.value()
+        return value, kept_share(value, op.args[0])
+
+
+def kept_share(value: Tensor, x: Tensor) -> Tensor:
+    """f(x) / x, in float32 or better.
+
+    A zero cannot hold what a function makes of it: that is absorbed.
+    """
+    x = x.detach()
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    smallest: float = torch.finfo(x.dtype).tiny ** 0.5
+    return torch.where(x == 0, 0, value / stabilised(x, smallest))
 
 
 def stabilised(z: Tensor, epsilon: float) -> Tensor:
@@ -426,7 +456,7 @@ def divide(op: Operation) -> Any:
         return op.run()
     if not op.live(op.args[0]):
         value: Tensor = op.value()
-        share = value / stabilised(divisor.detach(), _TINY)
+        share = kept_share(value, divisor)
         mode: RelevanceMode = op.mode
         return mode.normaliser(carry(value, [divisor], lambda saved, g: [g * saved[0]], [share]))
     return op.claim(op.function(op.args[0], divisor.detach(), **op.kwargs))
@@ -489,6 +519,11 @@ def _per_channel(weight: Tensor | None, x: Tensor) -> Tensor | None:
     return None if weight is None else weight.view(-1, *[1] * (x.ndim - 2))
 
 
+def pooling(op: Operation) -> Any:
+    """Its gradient; in the table as a rule may be chosen for it."""
+    return op.claim(op.run())
+
+
 def rrelu(op: Operation) -> Any:
     if op.argument(3, "training", False):
         raise written_out.active(op.name)
@@ -497,6 +532,9 @@ def rrelu(op: Operation) -> Any:
 
 _LINEAR_TO_RELU = frozenset(["relu", "leaky_relu", "prelu", "abs", "rrelu", "positive"])
 _DROPOUTS = ["dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout"]
+
+_PASSING: tuple[Rule, ...] = (identity, inverse, power, written_out.dropout, rrelu)
+_POOLINGS = [*POOLS, *(f"{a}avg_pool{n}d" for n in "123" for a in ("", "adaptive_"))]
 
 RELEVANCE: dict[str, Rule] = {
     **dict.fromkeys(sorted((PIECEWISE | SMOOTH) - _LINEAR_TO_RELU), identity),
@@ -510,6 +548,7 @@ RELEVANCE: dict[str, Rule] = {
     **LOSSES,
     "linalg_norm": written_out.norm,
     "linalg_matrix_norm": written_out.norm,
+    **dict.fromkeys(_POOLINGS, pooling),
     "rrelu": rrelu,
     "pow": power,
     "float_power": power,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from captum._engine.errors import warn, wrong
+from captum._engine.model import owner
 from captum._engine.rules.graph import Findings
 from captum._engine.rules.mode import RuleMode
 from captum._engine.rules.operation import Rule
@@ -83,6 +84,7 @@ class Rules:
         self.table, self.opaque = table, opaque or {}
         self.named, self.references = named, references
         self.report = Report()
+        self.halved = False  # whether something ran in half precision
 
     def mode(
         self, model: Any, references: Sequence[Tensor] | None = None, shared: bool = False
@@ -106,6 +108,7 @@ class Rules:
 
     def took(self, mode: RuleMode, findings: Findings) -> None:
         """A pass is over: the last one's operations are reported, and all that was missing."""
+        self.halved |= mode.halved
         report = self.report
         report.served = [Served(*key, times) for key, times in mode.served.items()]
         for name, share in getattr(mode, "absorbed", {}).items():
@@ -135,7 +138,8 @@ def split_rules(model: Any, rules: Mapping[Any, Rule] | None) -> tuple[dict[str,
     """The user's own rules: for operations by name, and for the modules of a type."""
     named: dict[str, Rule] = {}
     opaque: dict[nn.Module, Rule] = {}
-    modules = list(model.modules()) if isinstance(model, nn.Module) else []
+    module = owner(model)
+    modules = list(module.modules()) if module is not None else []
     for key, rule in (rules or {}).items():
         if not callable(rule):
             raise wrong(TypeError, "a rule: a function of an operation", repr(rule), _EXAMPLE)

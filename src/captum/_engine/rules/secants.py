@@ -20,12 +20,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from captum._engine.nest import map_tensors
 from captum._engine.rules import losses, written_out
 from captum._engine.rules.operation import Operation, Rule, words
 from captum._engine.rules.primitives import carry, swap
@@ -174,13 +176,8 @@ def product(op: Operation) -> Any:
         return op.mode.decline(op)
     value = op.value()
 
-    def middle(nest: Any) -> Any:
-        if isinstance(nest, list | tuple):
-            return type(nest)(map(middle, nest))
-        return _middle(op, nest)
-
-    kwargs = {key: middle(item) for key, item in op.kwargs.items()}
-    return op.swap(value, op.function(*middle(op.args), **kwargs))
+    args, kwargs = (map_tensors(partial(_middle, op), each) for each in (op.args, op.kwargs))
+    return op.swap(value, op.function(*args, **kwargs))
 
 
 def multiplication(op: Operation) -> Any:
@@ -550,7 +547,7 @@ def _ends(op: Operation, x: Any, like: Tensor) -> tuple[Tensor, Tensor]:
 
 # ------------------------------------------------------------------------------------- table
 
-_POOLS = [
+POOLS = [
     f"{prefix}max_pool{dims}d{suffix}"
     for dims in "123"
     for prefix in ("", "_", "adaptive_", "_adaptive_")
@@ -564,7 +561,7 @@ PRODUCTS = words("""
 SECANTS: dict[str, Rule] = {
     **dict.fromkeys(sorted(PIECEWISE | SMOOTH), elementwise),
     **dict.fromkeys(PRODUCTS, product),
-    **dict.fromkeys(_POOLS, max_pool),
+    **dict.fromkeys(POOLS, max_pool),
     **dict.fromkeys(["max", "min", "amax", "amin", "maximum", "minimum", "fmax", "fmin"], extremum),
     **dict.fromkeys(["matmul", "mm", "bmm"], matmul),
     **dict.fromkeys(["addmm", "baddbmm"], written_out.add_product),

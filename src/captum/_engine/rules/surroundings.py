@@ -11,18 +11,22 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
 from torch.overrides import handle_torch_function, has_torch_function
 
 from captum._engine.errors import wrong
+from captum._engine.model import owner
 from captum._engine.rules.operation import flat
 from captum._engine.site import current_pass
 
 
 def check_model(model: Any) -> None:
     """Refuse by name what runs where no rule can see it."""
-    if not isinstance(model, nn.Module):
-        return
-    for name, module in model.named_modules():
+    whole = owner(model)
+    for name, module in whole.named_modules() if whole is not None else ():
         where = f"module {name!r}" if name else "the model"
         if isinstance(module, torch.jit.ScriptModule):
             what, works = "TorchScript", "the original model, before torch.jit.script or trace"
@@ -56,8 +60,13 @@ class Modules:
                 self.running.pop()
 
         with ExitStack() as stack:
-            modules = self.model.named_modules() if isinstance(self.model, nn.Module) else ()
-            for name, module in modules:
+            whole = owner(self.model)
+            if whole is None:  # a function: whatever module it calls, without a name
+                before = register_module_forward_pre_hook(functools.partial(push, ""))
+                stack.callback(before.remove)
+                after = register_module_forward_hook(pop, always_call=True)
+                stack.callback(after.remove)
+            for name, module in whole.named_modules() if whole is not None else ():
                 before = module.register_forward_pre_hook(functools.partial(push, name))
                 stack.callback(before.remove)
                 after = module.register_forward_hook(pop, always_call=True)  # errors included
@@ -103,7 +112,7 @@ def visible(
             return handle_torch_function(announce, relevant, *args, **kwargs)
         return function(*args, **kwargs)
 
-    announce.__name__ = name
+    announce.__name__ = announce.operation = name  # type: ignore[attr-defined] # ours to read
     announce.module = module  # type: ignore[attr-defined] # how a rule for one module finds it
     return announce
 

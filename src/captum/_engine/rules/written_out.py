@@ -157,7 +157,7 @@ def gated(x: Tensor, dim: int = -1) -> Tensor:
 
 @written
 def division(a: Any, b: Tensor, *, rounding_mode: str | None = None) -> Tensor:
-    quotient = a * torch.reciprocal(b)
+    quotient: Tensor = a * torch.reciprocal(b)
     if rounding_mode is None:
         return quotient
     return torch.floor(quotient) if rounding_mode == "floor" else torch.trunc(quotient)
@@ -214,7 +214,8 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
 def pairwise_distance(
     x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
 ) -> Tensor:
-    return torch.linalg.vector_norm(x1 - x2 + eps, p, -1, keepdim)
+    distance: Tensor = torch.linalg.vector_norm(x1 - x2 + eps, p, -1, keepdim)
+    return distance
 
 
 @several
