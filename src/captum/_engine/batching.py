@@ -42,6 +42,8 @@ class RowLimit:
     rows: int
     fixed: bool
     measured: bool = False
+    stretch: int = 1  # times the rows, where each pass has a cost of its own
+    weigh: Callable[[Tensor], Tensor] | None = None  # while measuring: also for who keeps no graph
 
     @classmethod
     def of(cls, wanted: Rows, name: str = "internal_batch_size") -> RowLimit | None:
@@ -71,8 +73,12 @@ class RowLimit:
                 total += tensor.nbytes
             return tensor
 
-        with torch.autograd.graph.saved_tensors_hooks(weigh, lambda tensor: tensor):
-            yield
+        self.weigh = weigh
+        try:
+            with torch.autograd.graph.saved_tensors_hooks(weigh, lambda tensor: tensor):
+                yield
+        finally:
+            self.weigh = None
         self.measured = True
         if total:
             activation, budget = budgets(device)
@@ -81,6 +87,13 @@ class RowLimit:
                 size, many = _CPU_ENOUGH
                 by_cache = min(by_cache, max(many, size * rows // largest))
             self.rows = max(1, min(by_cache, by_memory, _MOST_ROWS))
+
+    def share(self, left: int) -> int:
+        """The rows of the next pass, of those that are left: alike, if the number is ours."""
+        if self.fixed:
+            return min(self.rows, left)
+        passes = -(-left // (self.rows * self.stretch))
+        return -(-left // passes)
 
     def halve(self) -> bool:
         """After a pass that ran out of memory: whether a smaller one is worth trying."""
@@ -139,7 +152,7 @@ def split(call: Call, copies: int, limit: RowLimit | None) -> Iterator[Part]:
             make, length = partial(call.tile, k), k * n
             within = slice(copy, copy + k)
         else:
-            length = min(limit.rows, n - row)
+            length = limit.share(n - row)
             make = partial(call.narrow, row, length)
             within = slice(copy, copy + 1)
         take = partial(_rows, start=start, length=length)

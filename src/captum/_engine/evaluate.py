@@ -215,11 +215,13 @@ class Engine:
             mode = rules.mode(
                 self._run.model, None if references is None or observe else found, shared
             )
+            looks_on = observe and isinstance(mode, ReferenceMode)
             # What leads to the site is measured too, while sizes are learnt.
-            graph = tied or self._learning
-            with self._run.autograd(graph):
-                if observe and isinstance(mode, ReferenceMode):
-                    part_call = part_call.moved(mode.follow(part_call.inputs, found, graph))
+            with self._run.autograd(tied or (self._learning and not looks_on)):
+                if looks_on:
+                    assert isinstance(mode, ReferenceMode)  # for mypy
+                    mode.weigh = self._limit(call).weigh if self._learning else None
+                    part_call = part_call.moved(mode.follow(part_call.inputs, found, tied))
                 elif tied:
                     part_call = part_call.moved(tuple(map(_tied, part_call.inputs)))
                 edit = self._run.leaf_maker(leaves, tied=tied, apart=moves, mode=mode)
@@ -239,6 +241,9 @@ class Engine:
                 ]
             return [*groups, *ends, *grads, *slopes]
 
+        if references is not None:
+            # A reference for all rows runs again in each pass.
+            self._limit(call).stretch = 2 if len(references[0]) == copies else 1
         while True:
             try:
                 found = self._over_parts(call, copies, one)

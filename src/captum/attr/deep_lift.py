@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from captum._engine.batching import Rows
 from captum._engine.call import Call, baselines
+from captum._engine.errors import wrong
 from captum._engine.evaluate import Engine, Ruled
 from captum._engine.explained import Explained
 from captum._engine.model import Model
@@ -127,6 +128,8 @@ def deep_lift(
         # A layer's values, or embeddings, move from where the baselines put them.
         ends = given if by_inputs else engine.read(call, k, inputs=rows)
         run = engine.ruled(call, rules, k, references=ends, observe=how.observe)
+        if how.observe and part.start == 0:
+            _check_seen(engine, call, run, rows, rules)
         shares = found.saw(engine, call, run)
         items = [engine.by_copy(item, k).sum(engine.lead) for item in how.scores(run, shares)]
         known = found.scores or [torch.zeros_like(item) for item in items]
@@ -138,6 +141,27 @@ def deep_lift(
             found.compared([_by_start(gap, k, engine) for gap in gaps])
     found.scores = [score / copies if copies > 1 else score for score in found.scores]
     return found
+
+
+def _check_seen(engine: Engine, call: Call, run: Ruled, rows: Tensors, rules: Rules) -> None:
+    """Whether a layer's references are the model's own, on one example.
+
+    Before the layer there is no graph, which elsewhere proves that rules have seen everything.
+    """
+    if engine.whole or not call.aligned:
+        return
+    assert run.before is not None  # these rules know where they came from
+    seen = run.before[..., :1]
+    own = engine.evaluate(call.narrow(0, 1), inputs=tuple(r[:1] for r in rows))
+    close = 0.05 if rules.halved else 1e-3
+    if not torch.allclose(own, seen.to(own.dtype), rtol=close, atol=close * float(own.abs().max())):
+        raise wrong(
+            ValueError,
+            "a model whose operations rules can see, and that runs alike at the baselines",
+            f"f(x0) = {own.tolist()} by the model, {seen.tolist()} by what was seen of it",
+            "the original model without TorchScript, other threads or branches on data; or "
+            "DeepLift(model, at=layer), for which only what follows the layer matters",
+        )
 
 
 def _turned(
@@ -161,6 +185,8 @@ def _turned(
             numbers=run.before,
             before=run.numbers,
         )
+        if how.observe and i == 0:
+            _check_seen(engine, passing, replace(run, before=run.numbers), passing.inputs, rules)
         shares = found.saw(engine, passing, run)
         lead = engine.lead
         rows.append(tuple(item.mean(lead, keepdim=True) for item in how.scores(run, shares)))

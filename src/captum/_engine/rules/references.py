@@ -57,6 +57,7 @@ class ReferenceMode(RuleMode):
     ) -> None:
         super().__init__(rules, model, opaque=opaque, named=named)
         self.references, self.shared = references, shared
+        self.weigh: Callable[[Tensor], Tensor] | None = None  # who is told of values without graph
         self.sources: dict[Any, Tensor] = {}  # graph node -> leaf
         self.constants: set[Any] = set()  # graph nodes that are known not to depend on them
 
@@ -251,6 +252,8 @@ class ReferenceMode(RuleMode):
             if x.shape != r.shape and not _broadcasts(r, x):
                 raise _other_way(f"a value of shape {tuple(r.shape)}, not {tuple(x.shape)}")
             self.halved |= x.dtype in (torch.float16, torch.bfloat16)
+            if self.weigh is not None and not x.requires_grad:
+                self.weigh(x)
             self._mark(x, r)
 
     def _in_place(self, op: Operation, rule: Rule) -> Any:
