@@ -89,8 +89,8 @@ class RowLimit:
             self.rows = max(1, min(by_cache, by_memory, _MOST_ROWS))
 
     def share(self, left: int) -> int:
-        """The rows of the next pass, of those that are left: alike, if the number is ours."""
-        if self.fixed:
+        """The rows of the next pass, of those that are left: alike, once the number is learnt."""
+        if self.fixed or not self.measured:
             return min(self.rows, left)
         passes = -(-left // (self.rows * self.stretch))
         return -(-left // passes)

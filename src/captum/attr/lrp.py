@@ -20,7 +20,8 @@ from captum._engine.model import Model, owner
 from captum._engine.nest import scored
 from captum._engine.progress import Progress
 from captum._engine.rules.operation import Rule
-from captum._engine.rules.relevance import RELEVANCE, Place, RelevanceRules, identity
+from captum._engine.rules.relevance import RELEVANCE, identity
+from captum._engine.rules.relevance_mode import Place, RelevanceRules
 from captum._engine.site import Layer, Side, Site
 from captum.attr.base import (
     Attribution,

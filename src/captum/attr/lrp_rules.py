@@ -20,7 +20,8 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 from captum._engine.errors import describe, wrong
 from captum._engine.rules.operation import Operation
 from captum._engine.rules.primitives import scale
-from captum._engine.rules.relevance import Linear, kept_share, stabilised
+from captum._engine.rules.relevance import kept_share, stabilised
+from captum._engine.rules.relevance_mode import Linear
 
 __all__ = [
     "Alpha1_Beta0_Rule",

@@ -41,7 +41,7 @@ from captum._engine.rules.surroundings import (
     kept,
 )
 
-_MARK = "_captum_pass"
+MARK = "_captum_pass"
 # Questions about a tensor that have no tensor for an answer; asked all the time.
 _QUESTIONS = frozenset(
     [
@@ -127,10 +127,10 @@ class RuleMode(TorchFunctionMode):
         self._mark(leaf)
 
     def _mark(self, tensor: Tensor, reference: Tensor | None = None) -> None:
-        tensor.__dict__[_MARK] = (self.token, reference)
+        tensor.__dict__[MARK] = (self.token, reference)
 
     def _marked(self, tensor: Tensor) -> bool:
-        mark = tensor.__dict__.get(_MARK)
+        mark = tensor.__dict__.get(MARK)
         return mark is not None and mark[0] is self.token
 
     def live(self, value: Any) -> bool:
@@ -162,7 +162,7 @@ class RuleMode(TorchFunctionMode):
         if not self._depth:
             self._surroundings.close()
             for tensor in self.adopted:  # nothing stays on the model's own
-                tensor.__dict__.pop(_MARK, None)
+                tensor.__dict__.pop(MARK, None)
 
     @contextmanager
     def paused(self) -> Iterator[None]:

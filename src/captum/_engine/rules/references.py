@@ -19,7 +19,7 @@ from torch.autograd.graph import get_gradient_edge
 
 from captum._engine.errors import wrong
 from captum._engine.nest import Tensors, map_tensors
-from captum._engine.rules.mode import _MARK, Elementwise, RuleMode
+from captum._engine.rules.mode import MARK, Elementwise, RuleMode
 from captum._engine.rules.operation import Operation, Rule, body_of, flat, resolve, words
 
 # One draw serves both ends.
@@ -108,7 +108,7 @@ class ReferenceMode(RuleMode):
         """The tensor at the reference; a constant is its own."""
         if not self.live(tensor):
             return tensor.detach()
-        reference: Tensor = tensor.__dict__[_MARK][1]
+        reference: Tensor = tensor.__dict__[MARK][1]
         return reference
 
     def ends(self, tensor: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,292 @@
+"""The mode of LRP: which rule each operation gets, and where relevance stays.
+
+The rules' arithmetic stands in `relevance.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from captum._engine.nest import map_tensors
+from captum._engine.rules.mode import MARK, RuleMode
+from captum._engine.rules.operation import (
+    Operation,
+    Rule,
+    body_of,
+    flat,
+    normal_form,
+    resolve,
+    words,
+)
+from captum._engine.rules.report import Rules
+from captum._engine.rules.secants import PIECEWISE, SMOOTH
+
+# fmt: off
+# Graph nodes of functions with f(t x) = t f(x): their gradient hands all relevance on. Softmax is
+# here by AttnLRP's choice.
+HOMOGENEOUS = words("""
+    Relu LeakyRelu Abs PreluKernel RreluWithNoise MaxPool1D MaxPool2DWithIndices
+    MaxPool3DWithIndices MaxPool2D AdaptiveMaxPool2D AdaptiveMaxPool3D Max Min Amax Amin Maximum
+    Minimum Fmax Fmin Sort Topk Kthvalue Median Softmax LogSoftmax Logsumexp Threshold
+""")
+# Operations that hand values on as they are: no relevance can stay there.
+_KEEPING = words("""
+    view reshape flatten unflatten transpose t permute expand expand_as squeeze unsqueeze select
+    narrow split chunk unbind contiguous clone to float double type_as __getitem__ detach
+    split_with_sizes tensor_split swapaxes swapdims movedim view_as reshape_as __setitem__ roll
+    flip type __get__ index_select gather copy zero fill
+""")
+# fmt: on
+WEIGHTED = ["linear", *(f"conv{t}{n}d" for n in "123" for t in ("", "_transpose"))]
+MAPS = [*WEIGHTED, "matmul", "mm", "bmm", "mv", "einsum", "addmm"]
+HOMOGENEOUS_NAMES = words("relu leaky_relu prelu abs rrelu positive")
+DROPOUTS = words("dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout")
+# What passes relevance on in its place, whatever rule its module has.
+_PASSING = PIECEWISE | SMOOTH | DROPOUTS | {"pow", "float_power"}
+_NORMALISER = torch.empty(0)  # in the place of a reference: marks what others are divided by
+
+
+class Linear:
+    """An operation that is linear in its one live operand, as a propagation rule sees it.
+
+    Attributes:
+        x: the operand.
+        weight, bias: constants.
+        value: the operation's value, without history.
+        module: the module that runs it, where somebody asked for modules.
+    """
+
+    def __init__(
+        self,
+        op: Operation,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        apply: Callable[[Tensor, Tensor, Tensor | None], Tensor],
+    ) -> None:
+        self.op, self.x, self.apply = op, x, apply
+        self.weight, self.bias = weight.detach(), None if bias is None else bias.detach()
+
+    def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The operation at another operand, weight and bias."""
+        return self.apply(x, weight, bias)
+
+    @cached_property
+    def value(self) -> Tensor:
+        value: Tensor = self.op.value()
+        return value
+
+    @property
+    def module(self) -> nn.Module | None:
+        running = self.op.mode.modules.innermost
+        return running[1] if running else None
+
+
+class Propagation(Protocol):
+    """LRP's rule proper: how relevance goes through an operation.
+
+    whole: whether it looks at nothing but what goes in and comes out.
+    """
+
+    whole: bool
+
+    def surrogate(self, linear: Linear) -> Tensor | None:
+        """What a linear map is to autograd; None where that is its ordinary gradient."""
+
+    def through(self, op: Operation) -> Any:
+        """The result of an operation of another kind, with the history that the rule gives it."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an operation stands in the model.
+
+    Attributes:
+        operation: its name, such as "conv2d".
+        linear: whether it is a linear map with weights.
+        position: how many of these ran before it.
+        name, module: the module that runs, where somebody asked for modules.
+    """
+
+    operation: str
+    linear: bool
+    position: int
+    name: str
+    module: nn.Module | None
+
+
+# The rule for a place, None for the usual one; and whether a batch-norm behind it is folded in.
+Choose = Callable[[Place], tuple[Propagation | None, bool]]
+
+
+class RelevanceMode(RuleMode):
+    """A rule mode in which operations get the propagation rule that was chosen for their place.
+
+    Args:
+        choose: see `Choose`.
+        positions: whether anybody asks for positions, which count what is not live too: a layer's
+            relevance ends in the middle of the model.
+        accounted: whether to find out where relevance stays, operation by operation.
+    """
+
+    accepted = HOMOGENEOUS
+
+    def __init__(
+        self,
+        rules: Mapping[str, Rule],
+        model: Any,
+        choose: Choose,
+        *,
+        opaque: Mapping[nn.Module, Rule] | None = None,
+        named: bool = False,
+        positions: bool = False,
+        accounted: bool = False,
+    ) -> None:
+        super().__init__(rules, model, opaque=opaque, named=named)
+        self.choose, self.accounted = choose, accounted
+        self.position = 0
+        self.positions = positions
+        self.absorbed: dict[str, float] = {}
+        self._counting = False
+        self.foldable: dict[int, tuple[Tensor, Linear, Propagation]] = {}
+
+    def __exit__(self, *exc: Any) -> None:
+        super().__exit__(*exc)
+        if not self._depth:
+            self.foldable.clear()  # values whose history leads back to this mode
+
+    def chosen(self, op: Operation, linear: bool) -> tuple[Propagation | None, bool]:
+        name, module = self.modules.innermost or ("", None)
+        return self.choose(Place(op.name, linear, self.position, name, module))
+
+    def normalises(self, value: Any) -> bool:
+        """Whether a live value is an inverse, which a product with it takes as a constant."""
+        return self.live(value) and value.__dict__[MARK][1] is _NORMALISER
+
+    def normaliser(self, value: Tensor) -> Tensor:
+        self._mark(value, _NORMALISER)
+        return value
+
+    def _ordinary(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = super()._ordinary(func, name, args, kwargs)
+        if name in _KEEPING and args and self.normalises(args[0]):
+            for tensor in flat(result):
+                self.normaliser(tensor)
+        return result
+
+    def _aside(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self.positions:
+            self.position += resolve(func)[0] in WEIGHTED
+            body = body_of(func)
+            if body is not None:
+                with self:
+                    return body(*args, **kwargs)
+        return func(*args, **kwargs)
+
+    def _finish(self, op: Operation, rule: Rule) -> Any:
+        if op.name not in MAPS:
+            propagation, _ = self.chosen(op, linear=False)
+            # Activations pass relevance on by their own rule, unless one is for them alone.
+            if propagation is not None and (propagation.whole or op.name not in _PASSING):
+                rule = propagation.through
+        return super()._finish(op, rule)
+
+    # ---------------------------------------------------------------------------- accounting
+
+    def _handle(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], live: list[Tensor]
+    ) -> Any:
+        """As ever; and, where accounts are kept, what goes in is compared with what comes out."""
+        name = resolve(func)[0]
+        counted = (
+            self.accounted
+            and not self._counting  # a part of what is counted as a whole
+            and name not in _KEEPING
+            and torch.is_grad_enabled()
+            and any(t.requires_grad for t in live)
+            and (name in self.rules or body_of(func) is None)
+        )
+        if not counted:
+            return super()._handle(func, args, kwargs, live)
+        # Copies, as an operand may have other consumers; out of place, as values are kept.
+        name, func, args, kwargs, inplace = normal_form(func, args, kwargs)
+        target, operands = args[0], list[Tensor]()
+
+        def alias(value: Tensor) -> Tensor:
+            if not (self.live(value) and value.requires_grad):
+                return value
+            operands.append(value.clone())
+            self._mark(operands[-1], value.__dict__[MARK][1])
+            return operands[-1]
+
+        args, kwargs = map_tensors(alias, args), map_tensors(alias, kwargs)
+        self._counting = True
+        try:
+            result = super()._handle(func, args, kwargs, operands)
+        finally:
+            self._counting = False
+        for operand in operands:
+            self._listen(name, operand, -1)
+        result = map_tensors(partial(self._heard, name), result)
+        if not inplace:
+            return result
+        target.copy_(result)
+        self._written(target)
+        return target
+
+    def _heard(self, name: str, result: Tensor) -> Tensor:
+        """A copy of a result, as another one may be made of it: an LSTM's output of its cell."""
+        if not result.requires_grad:
+            return result
+        alias = result.clone()
+        self._mark(alias, result.__dict__.get(MARK, (None, None))[1])
+        self._listen(name, alias, 1)
+        return alias
+
+    def _listen(self, name: str, tensor: Tensor, sign: int) -> None:
+        value = tensor.detach().clone()  # what follows may work in place
+        absorbed = self.absorbed  # not self, which the graph would keep alive in a circle
+
+        def heard(grad: Tensor) -> None:
+            # Where nothing arrives, nothing is meant: a masked score is -inf.
+            product = (grad.conj() * value).real if grad.is_complex() else grad * value
+            share = sign * float(torch.where(grad == 0, 0, product).sum())
+            absorbed[name] = absorbed.get(name, 0.0) + share
+
+        tensor.register_hook(heard)  # type: ignore[no-untyped-call] # torch's
+
+
+class RelevanceRules(Rules):
+    """The rules of LRP for one `attribute()` call: see `RelevanceMode`."""
+
+    def __init__(
+        self,
+        choose: Choose,
+        table: Mapping[str, Rule],
+        opaque: Mapping[nn.Module, Rule],
+        *,
+        named: bool = False,
+        positions: bool = False,
+        accounted: bool = False,
+    ) -> None:
+        super().__init__(table, opaque, named=named)
+        self.choose, self.positions, self.accounted = choose, positions, accounted
+
+    def mode(
+        self, model: Any, references: Sequence[Tensor] | None = None, shared: bool = False
+    ) -> RuleMode:
+        return RelevanceMode(
+            self.table,
+            model,
+            self.choose,
+            opaque=self.opaque,
+            named=self.named,
+            positions=self.positions,
+            accounted=self.accounted,
+        )
