@@ -18,17 +18,24 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from captum.attr import (
+    LRP,
+    DeepLift,
+    DeepLiftShap,
     FeatureAblation,
     GradientShap,
+    GuidedBackprop,
+    GuidedGradCam,
     InputXGradient,
     IntegratedGradients,
     InternalInfluence,
     LayerConductance,
+    LayerDeepLift,
     LayerGradCam,
     LayerIntegratedGradients,
     NeuronConductance,
@@ -36,7 +43,8 @@ from captum.attr import (
     NoiseTunnel,
     Saliency,
 )
-from models import cnn, images, labels, mlp, rows, text, token_ids
+from captum.attr.lrp_rules import epsilon_plus
+from models import cnn, encoder, images, labels, mlp, rows, states, text, token_ids
 
 RESULTS = Path(__file__).with_name("results")
 
@@ -126,10 +134,34 @@ def table() -> dict[str, Callable[[], Row]]:
             target=1,
             n_steps=30,
         ),
+        "deep lift, images": row(DeepLift(picture), picture, many, 64, target=1),
+        "deep lift, a baseline each": row(
+            DeepLift(picture), picture, many, 64, target=1, baselines=images(64).flip(0)
+        ),
+        "deep lift shap, images": row(
+            DeepLiftShap(picture), picture, few, 128, target=1, baselines=images(16)
+        ),
+        "layer deep lift, images": row(
+            LayerDeepLift(picture, picture[4]), picture, many, 64, target=1
+        ),
+        "guided backprop, images": row(GuidedBackprop(picture), picture, many, 64, target=1),
+        "guided grad-cam, images": row(
+            GuidedGradCam(picture, picture[4]), picture, many, 64, target=1
+        ),
+        "lrp, images": row(LRP(picture), picture, many, 64, target=1),
+        "lrp z-plus, images": row(LRP(picture, rules=epsilon_plus()), picture, many, 64, target=1),
+        "deep lift, encoder": lambda: _encoded(DeepLift, baselines=states(8, seed=9)),
+        "lrp, encoder": lambda: _encoded(LRP),
         "feature ablation, 1,000 rows": row(
             FeatureAblation(table_net), table_net, tab[:1000], 33_000, backward=False, target=1
         ),
     }
+
+
+def _encoded(kind: Callable[..., Any], **options: Tensor) -> Row:
+    """Six transformer layers of width 512: one pass forward and back is the measure."""
+    model, x = encoder(), states(8)
+    return Row(lambda: kind(model).attribute(x, target=1, **options), model, x, 8)
 
 
 def bare(row: Row) -> Callable[[], None]:
@@ -209,7 +241,7 @@ def main() -> None:
             )
     if not options.only:
         RESULTS.mkdir(exist_ok=True)
-        path = RESULTS / "gradients-cpu.json"
+        path = RESULTS / "attribution-cpu.json"
         found = {"environment": environment(), "rows": [asdict(r) for r in results]}
         path.write_text(json.dumps(found, indent=1) + "\n")
         print(f"written to {path}")

@@ -42,6 +42,20 @@ def text(width: int = 64) -> nn.Sequential:
     return nn.Sequential(nn.Embedding(1000, width), encoder, Pooled(), nn.Linear(width, 3)).eval()
 
 
+def encoder(width: int = 512, layers: int = 6) -> nn.Sequential:
+    """Transformer layers over states that are given."""
+    torch.manual_seed(7)
+    block = nn.TransformerEncoderLayer(
+        width, 8, 4 * width, batch_first=True, dropout=0.0, activation="gelu"
+    )
+    stack = nn.TransformerEncoder(block, layers, enable_nested_tensor=False)
+    return nn.Sequential(stack, Pooled(), nn.Linear(width, 3)).eval()
+
+
+def states(count: int, length: int = 64, width: int = 512, seed: int = 8) -> Tensor:
+    return torch.randn(count, length, width, generator=torch.Generator().manual_seed(seed))
+
+
 def images(count: int) -> Tensor:
     return torch.rand(count, 3, 64, 64, generator=torch.Generator().manual_seed(3))
 
