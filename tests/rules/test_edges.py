@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from captum.attr import LRP, DeepLift
+from captum.attr import LRP, DeepLift, lrp_rules
 from laws.compare import total
 from rules.entry import Entry, given, normal
 from rules.hf import ROUTED
@@ -178,3 +178,22 @@ def test_an_output_that_has_lost_its_inputs() -> None:
     )
     with pytest.raises(Exception, match=r"(?i)depend"):
         explain(entry, entry.build())
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_branch_that_the_data_decide_is_told(shared: bool) -> None:
+    """The model goes another way at the baseline than the pass could see."""
+
+    def branching(x: torch.Tensor) -> torch.Tensor:
+        return (x if bool(x.sum() > 0) else -2 * x).sum(1)
+
+    x = torch.rand(2, 3, dtype=torch.float64)
+    with pytest.warns(UserWarning, match=r"bool\(\)"):
+        DeepLift(branching).attribute(x, -x[:1] if shared else -x)
+
+
+def test_relevance_that_a_rule_ends_is_told() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Softmax(1))
+    method = LRP(model, rules=[("softmax", lrp_rules.ConstantRule())])
+    with pytest.raises(ValueError, match="by its rule it ends at softmax"):
+        method.attribute(torch.rand(1, 3), target=1)

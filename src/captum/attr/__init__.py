@@ -6,7 +6,7 @@ from captum._engine.rules.secants import elementwise
 from captum._engine.rules.surroundings import visible
 from captum._engine.site import Inputs, Layer
 from captum._engine.target import Targets
-from captum.attr import visualization
+from captum.attr import lrp_rules, visualization
 from captum.attr.base import (
     Attribution,
     GradientAttribution,
@@ -139,6 +139,7 @@ __all__ = [
     "Var",
     "configure_interpretable_embedding_layer",
     "elementwise",
+    "lrp_rules",
     "remove_interpretable_embedding_layer",
     "visible",
     "visualization",

@@ -24,6 +24,7 @@ from captum._engine.rules.relevance import kept_share, stabilised
 from captum._engine.rules.relevance_mode import Linear
 
 __all__ = [
+    "Addition_Module",
     "Alpha1_Beta0_Rule",
     "AlphaBetaRule",
     "ConstantRule",
@@ -245,6 +246,13 @@ class ZPlusRule(AlphaBetaRule):
         super().__init__(1.0, 0.0, epsilon)
 
 
+class Addition_Module(nn.Module):  # noqa: N801 - the published name
+    """x₁ + x₂, for models written for the published package; here `x1 + x2` does as well."""
+
+    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
+        return x1 + x2
+
+
 class _Filling(PropagationRule):
     """Rules that give relevance to zeros too: for the first layer, where zeros are data."""
 
@@ -346,6 +354,7 @@ class ConstantRule(PropagationRule):
         return linear.value + 0 * linear.x.sum()
 
     def through(self, op: Operation) -> Any:
+        op.mode.ended.add(op.name)
         return op.value()
 
 

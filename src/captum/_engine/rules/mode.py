@@ -215,10 +215,14 @@ class RuleMode(TorchFunctionMode):
                 f"torch.{name}(..., out=...), which has no gradient",
                 f"y = torch.{name}(...)",
             )
-        self.served[name, _title(rule), self._place] += 1
+        self._count(name, rule)
         if not inplace:
             return self._finish(Operation(name, func, args, kwargs, self), rule)
         return self._in_place(Operation(name, func, args, kwargs, self), rule)
+
+    def _count(self, name: str, rule: Any) -> None:
+        """An operation was served, by this rule."""
+        self.served[name, _title(rule), self._place] += 1
 
     def _rule(self, func: Any, name: str) -> Rule | None:
         module = getattr(func, "module", None) if self.opaque else None
@@ -351,6 +355,6 @@ class RuleMode(TorchFunctionMode):
             )
 
 
-def _title(rule: Rule) -> str:
+def _title(rule: Any) -> str:
     name: str = getattr(rule, "__name__", type(rule).__name__)
-    return name.strip("_").replace("_", " ")
+    return name if name[:1].isupper() else name.strip("_").replace("_", " ")

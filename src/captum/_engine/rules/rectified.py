@@ -61,7 +61,7 @@ class RectifiedMode(RuleMode):
         if not isinstance(x, Tensor) or x._is_view() or not x.requires_grad:
             return super()._handle(func, args, kwargs, live)
         # A hook costs less than a rule. It would miss what is written into a view.
-        self.served[name, rule.__name__, self._place] += 1
+        self._count(name, rule)
         result = func(*args, **kwargs)
         result.register_hook(rule.heard)
         result.grad_fn.metadata[RULED] = True  # also in place, where the result is the argument

@@ -24,6 +24,8 @@ from captum._engine.rules.operation import Operation, Rule, body_of, flat, resol
 
 # One draw serves both ends.
 _RANDOM = words("rand_like randn_like randint_like bernoulli multinomial normal poisson")
+# Where a tensor becomes a number of Python's, that a branch may hang on.
+_DECIDING = words("bool int float index item tolist is_nonzero equal allclose")
 # What keeps a shape and still mixes along a dimension, which is its second argument.
 _ALONG = words("softmax log_softmax softmin cumsum cumprod cummax cummin sort argsort logcumsumexp")
 _PICKS = frozenset(["select", "__getitem__", "unbind"])
@@ -204,6 +206,8 @@ class ReferenceMode(RuleMode):
 
     def _stands(self, function: Any, args: Any, kwargs: Any, result: Any, found: Any) -> bool:
         """Whether what one row gave stands for what all rows would have given."""
+        if resolve(function)[0] in _DECIDING:
+            return False
         ours, theirs = list(flat(result)), list(flat(found))
         if len(ours) != len(theirs):
             return False
@@ -237,8 +241,11 @@ class ReferenceMode(RuleMode):
         result = func(*args, **kwargs)
         if inplace:
             self._rewrite(func, args, kwargs)
-        elif name not in _RANDOM and next(flat(result), None) is not None:
-            self._pair(result, self._replay(func, args, kwargs, result))
+        elif next(flat(result), None) is not None:
+            if name not in _RANDOM:
+                self._pair(result, self._replay(func, args, kwargs, result))
+        elif name in _DECIDING and self._replay(func, args, kwargs, result) != result:
+            self.stopped.setdefault(f"{name}() of what differs at the baseline")
         return result
 
     def _finish(self, op: Operation, rule: Rule) -> Any:

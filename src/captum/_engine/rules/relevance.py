@@ -46,10 +46,12 @@ from captum._engine.rules.secants_choices import POOLS
 def linear_map(op: Operation) -> Any:
     """A linear map with weights gets the rule of its place; what has two live operands, halves."""
     linear = _linear(op)
-    if linear is None:
-        return product(op)
     mode: RelevanceMode = op.mode
+    if linear is None:
+        mode.told(op, product)
+        return product(op)
     rule, folds = mode.chosen(op, linear=True)
+    mode.told(op, rule)
     mode.position += 1
     surrogate = None if rule is None else rule.surrogate(linear)
     if rule is None or surrogate is None:

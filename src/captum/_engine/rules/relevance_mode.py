@@ -13,7 +13,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from captum._engine.errors import wrong
 from captum._engine.nest import map_tensors
+from captum._engine.rules.graph import Findings
 from captum._engine.rules.mode import MARK, RuleMode
 from captum._engine.rules.operation import (
     Operation,
@@ -153,6 +155,7 @@ class RelevanceMode(RuleMode):
         self.position = 0
         self.positions = positions
         self.absorbed: dict[str, float] = {}
+        self.ended: set[str] = set()  # operations that a rule has made constants
         self._counting = False
         self.foldable: dict[int, tuple[Tensor, Linear, Propagation]] = {}
 
@@ -189,13 +192,31 @@ class RelevanceMode(RuleMode):
                     return body(*args, **kwargs)
         return func(*args, **kwargs)
 
+    def _count(self, name: str, rule: Any) -> None:
+        """Nothing yet: the rule of its place comes later."""
+
+    def told(self, op: Operation, rule: Any) -> None:
+        """An operation was served, by this rule."""
+        super()._count(op.name, getattr(rule, "__self__", rule))
+
     def _finish(self, op: Operation, rule: Rule) -> Any:
         if op.name not in MAPS:
             propagation, _ = self.chosen(op, linear=False)
             # Activations pass relevance on by their own rule, unless one is for them alone.
             if propagation is not None and (propagation.whole or op.name not in _PASSING):
                 rule = propagation.through
+            self.told(op, rule)
         return super()._finish(op, rule)
+
+    def refuse(self, findings: Findings) -> None:
+        super().refuse(findings)
+        if not findings.connected and self.ended:
+            raise wrong(
+                ValueError,
+                "relevance that reaches the site",
+                f"none: by its rule it ends at {', '.join(sorted(self.ended))}",
+                "another rule than ConstantRule on the only way to the inputs",
+            )
 
     # ---------------------------------------------------------------------------- accounting
 

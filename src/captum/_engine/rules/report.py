@@ -56,8 +56,8 @@ class Report:
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
             for row in rows
         ]
-        largest = float(self.error.abs().max()) if self.error.numel() else 0.0
-        lines.append(f"largest error: {largest:.3g}")
+        if self.error.numel():
+            lines.append(f"largest error: {float(self.error.abs().max()):.3g}")
         lines += [f"stopped at: {', '.join(self.stopped)}"] if self.stopped else []
         lines += [f"absorbed by {name}: {share:.3g}" for name, share in self.absorbed.items()]
         return "\n".join(lines)
