@@ -20,7 +20,7 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 from captum._engine.errors import describe, wrong
 from captum._engine.rules.operation import Operation
 from captum._engine.rules.primitives import scale
-from captum._engine.rules.relevance import kept_share, stabilised
+from captum._engine.rules.relevance import gated, kept_share, stabilised
 from captum._engine.rules.relevance_mode import Linear
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "EpsilonRule",
     "FlatRule",
     "GammaRule",
+    "GateRule",
     "IdentityRule",
     "PropagationRule",
     "WSquareRule",
@@ -156,8 +157,7 @@ class GammaRule(PropagationRule):
         set_bias_to_zero: leave the bias out of z.
         signed: the rule for inputs of either sign: negative inputs meet W + γ W⁻ where the output
             is positive, and the other way round where it is negative. The default takes the same
-            weights for all, as the published package does; after a ReLU the two differ only
-            where outputs are negative.
+            weights for all, and the bias as it is, as the published package does.
     """
 
     def __init__(
@@ -358,6 +358,13 @@ class ConstantRule(PropagationRule):
         return op.value()
 
 
+class GateRule(PropagationRule):
+    r"""In a product with an activation, as of a gated layer, the activation is a constant."""
+
+    def through(self, op: Operation) -> Any:
+        return gated(op)
+
+
 def filled(x: Tensor) -> Tensor:
     """x with zeros replaced by a number so small that only rules for zeros notice."""
     tiny = torch.finfo(x.dtype).tiny ** 0.5
@@ -388,17 +395,21 @@ def epsilon_gamma_box(
     low: float | Tensor, high: float | Tensor, gamma: float = 0.25, epsilon: float = 1e-6
 ) -> Composite:
     """z-box for pixels between low and high, γ for convolutions, ε for linear layers."""
-    convolutions = _convolutions(GammaRule(gamma, signed=True))
+    rule = GammaRule(gamma, signed=True)
+    rule.STABILITY_FACTOR = epsilon
+    convolutions = _convolutions(rule)
     return [(0, ZBoxRule(low, high, epsilon)), *convolutions, ("*", EpsilonRule(epsilon))]
 
 
 def cp_lrp(epsilon: float = 1e-9) -> Composite:
-    """For transformers, ε with constant attention weights: it conserves where AttnLRP does not.
+    """For transformers, ε with constant attention weights, and constant gates in gated layers.
+
+    It conserves where AttnLRP does not.
 
     Paper: Ali et al., XAI for transformers: better explanations through conservative propagation
     (2022).
     """
-    return [("softmax", ConstantRule()), ("*", EpsilonRule(epsilon))]
+    return [("softmax", ConstantRule()), ("mul", GateRule()), ("*", EpsilonRule(epsilon))]
 
 
 def _convolutions(rule: PropagationRule) -> Composite:

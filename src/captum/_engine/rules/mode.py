@@ -126,8 +126,9 @@ class RuleMode(TorchFunctionMode):
         """Everything that comes from this leaf, which takes the origin's place, is live."""
         self._mark(leaf)
 
-    def _mark(self, tensor: Tensor, reference: Tensor | None = None) -> None:
-        tensor.__dict__[MARK] = (self.token, reference)
+    def _mark(self, tensor: Tensor, note: Any = None) -> None:
+        """Live from here on; with what a mode has to remember of it."""
+        tensor.__dict__[MARK] = (self.token, note)
 
     def _marked(self, tensor: Tensor) -> bool:
         mark = tensor.__dict__.get(MARK)
@@ -250,21 +251,23 @@ class RuleMode(TorchFunctionMode):
         target = op.args[0]
         if isinstance(rule, Elementwise) and rule.fits(op) and not target.is_leaf:
             value, slope = rule.parts(op)
-            self._overwrite(target, scale_(target, value, slope), op)
+            scale_(target, value, slope)
+            self._overwritten(target, value, op)
             return target
         op.args = (self._kept(target), *op.args[1:])
         result = self._finish(op, rule)
-        self._overwrite(target, target.copy_(result), op)
+        target.copy_(result)
+        self._overwritten(target, result, op)
         return target
 
     def _kept(self, target: Tensor) -> Tensor:
         """What stands in a tensor before it is overwritten."""
         old = target.clone()
         if self.live(target):
-            self._mark(old)
+            self._mark(old, target.__dict__[MARK][1])
         return old
 
-    def _overwrite(self, target: Tensor, _result: Tensor, _op: Operation) -> None:
+    def _overwritten(self, target: Tensor, _result: Tensor, _op: Operation) -> None:
         self._written(target)
 
     def _follow(self, result: Any) -> None:

@@ -274,7 +274,7 @@ class ReferenceMode(RuleMode):
         self._mark(old, self.of(target).clone())
         return old
 
-    def _overwrite(self, target: Tensor, result: Tensor, op: Operation) -> None:
+    def _overwritten(self, target: Tensor, result: Tensor, op: Operation) -> None:
         new, reference = self.at_reference(op, result), self.of(target)
         if new.shape != reference.shape and self.shared:
             raise NotShared

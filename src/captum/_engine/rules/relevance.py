@@ -19,6 +19,7 @@ transformers (2024), https://arxiv.org/abs/2402.05602.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -101,44 +102,88 @@ def _plus(y: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def product(op: Operation) -> Any:
-    """Each of n live operands gets an nth; one alone is a linear map of it."""
+    """Each of n live operands gets an nth; one alone is a linear map of it.
+
+    But what divides is constant; and a product of functions of one value, entry by entry, is
+    a function of it, such as a GELU that is written out.
+    """
     mode: RelevanceMode = op.mode
     operands = [t for t in flat((op.args, op.kwargs)) if op.live(t)]
-    count, inverses = len(operands), sum(map(mode.normalises, operands))
+    count, inverses = len(operands), [t for t in operands if mode.trace(t).inverse]
+    entrywise = op.name == "mul"
     if count < 2:
         result = op.run()
-        return mode.normaliser(result) if inverses else result
-    if inverses in (0, count):
-        result = op.claim(op.run())
-        return carry(result, [result], lambda _, g: [g / count])
-    args = tuple(a.detach() if mode.normalises(a) else a for a in op.args)
+        return mode.made(result, operands[0]) if entrywise and operands else result
+    origin = mode.common(operands) if entrywise else None
+    if origin is not None:
+        value: Tensor = op.value()
+        if value.shape == origin.shape:
+            shared = carry(value, [origin], _scaled, [kept_share(value, origin)])
+            return mode.made(shared, origin, bent=True)
+    if len(inverses) in (0, count):
+        return _shared(op, op.args, count)
+    args = tuple(a.detach() if any(a is t for t in inverses) else a for a in op.args)
+    return _shared(op, args, count - len(inverses))
+
+
+def _shared(op: Operation, args: tuple[Any, ...], count: int) -> Any:
+    """A product whose gradient is split among so many operands."""
     result = op.claim(op.function(*args, **op.kwargs))
-    count -= inverses
     return result if count == 1 else carry(result, [result], lambda _, g: [g / count])
+
+
+def _scaled(saved: Sequence[Tensor], g: Tensor) -> Sequence[Tensor]:
+    return [g * saved[0]]
+
+
+def gated(op: Operation) -> Any:
+    """A product in which an activation says how much of the other operand goes on."""
+    mode: RelevanceMode = op.mode
+    bent = [t for t in flat(op.args) if op.live(t) and mode.trace(t).bent]
+    if op.live_count != 2 or len(bent) != 1:
+        return product(op)
+    args = tuple(a.detach() if a is bent[0] else a for a in op.args)
+    return _shared(op, args, 1)
 
 
 def batch_norm(op: Operation) -> Any:
     """An affine map; behind a linear map whose rule looks at weights, a part of it."""
     checked = written_out.batch_norm(op)
     _, linear, rule = op.mode.foldable.get(id(op.args[0]), (None, None, None))
-    if linear is None or rule is None:
+    if linear is None or rule is None or not _folds(linear):
         return checked
     mean, var = op.argument(1, "running_mean"), op.argument(2, "running_var")
     weight, bias = op.argument(3, "weight"), op.argument(4, "bias")
     factor = torch.rsqrt(var + op.argument(7, "eps", 1e-5))
     factor = factor if weight is None else factor * weight.detach()
     shift = -mean * factor if linear.bias is None else (linear.bias - mean) * factor
-    channel = 1 if "transpose" in linear.op.name else 0
-    shape = [-1 if d == channel else 1 for d in range(linear.weight.ndim)]
     folded = Linear(
         op,
         linear.x,
-        linear.weight * factor.view(shape),
+        linear.weight * _per_weight(linear, factor),
         shift if bias is None else shift + bias.detach(),
         linear.apply,
     )
     surrogate = rule.surrogate(folded)
     return checked if surrogate is None else op.swap(folded.value, surrogate, linear.x)
+
+
+def _folds(linear: Linear) -> bool:
+    """Whether the map's outputs are the norm's channels, and its weights know them."""
+    name = linear.op.name
+    return name in WEIGHTED and (name != "linear" or linear.x.ndim == 2)
+
+
+def _per_weight(linear: Linear, factor: Tensor) -> Tensor:
+    """A factor per output channel, in the shape of the weights."""
+    ones = [1] * (linear.weight.ndim - 2)
+    if "transpose" not in linear.op.name:
+        return factor.view(-1, 1, *ones)
+    outputs = linear.weight.shape[1]  # of one group, whose inputs lie together
+    groups = len(factor) // outputs
+    inputs = len(linear.weight) // groups
+    per_group = factor.view(groups, 1, outputs).expand(-1, inputs, -1)
+    return per_group.reshape(-1, outputs, *ones)
 
 
 # ------------------------------------------------------------------------- everything else
@@ -174,7 +219,7 @@ identity = _Identity("identity")
 def inverse(op: Operation) -> Any:
     """As any activation; but where it multiplies something, it is what that is divided by."""
     mode: RelevanceMode = op.mode
-    return mode.normaliser(identity(op))
+    return mode.made(identity(op), op.args[0], inverse=True)
 
 
 def power(op: Operation) -> Any:
@@ -195,7 +240,8 @@ def divide(op: Operation) -> Any:
         value: Tensor = op.value()
         share = kept_share(value, divisor)
         mode: RelevanceMode = op.mode
-        return mode.normaliser(carry(value, [divisor], lambda saved, g: [g * saved[0]], [share]))
+        inverted = carry(value, [divisor], _scaled, [share])
+        return mode.made(inverted, divisor, inverse=True)
     return op.claim(op.function(op.args[0], divisor.detach(), **op.kwargs))
 
 

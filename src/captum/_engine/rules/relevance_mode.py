@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +51,22 @@ HOMOGENEOUS_NAMES = words("relu leaky_relu prelu abs rrelu positive")
 DROPOUTS = words("dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout")
 # What passes relevance on in its place, whatever rule its module has.
 _PASSING = PIECEWISE | SMOOTH | DROPOUTS | {"pow", "float_power"}
-_NORMALISER = torch.empty(0)  # in the place of a reference: marks what others are divided by
+# What is linear and works entry by entry, where one operand is live.
+_LINEAR_ENTRYWISE = HOMOGENEOUS_NAMES | words("add sub neg rsub")
+
+
+class Trace(NamedTuple):
+    """What is known of a value that was made entry by entry from another one.
+
+    inverse: it is what others are divided by.
+    bent: not in proportion.
+    origin: the other one, when it was of this version.
+    """
+
+    inverse: bool = False
+    bent: bool = False
+    origin: Tensor | None = None
+    version: int = 0
 
 
 class Linear:
@@ -168,20 +183,58 @@ class RelevanceMode(RuleMode):
         name, module = self.modules.innermost or ("", None)
         return self.choose(Place(op.name, linear, self.position, name, module))
 
-    def normalises(self, value: Any) -> bool:
-        """Whether a live value is an inverse, which a product with it takes as a constant."""
-        return self.live(value) and value.__dict__[MARK][1] is _NORMALISER
+    # -------------------------------------------------------------------------------- traces
 
-    def normaliser(self, value: Tensor) -> Tensor:
-        self._mark(value, _NORMALISER)
-        return value
+    def trace(self, value: Tensor) -> Trace:
+        note: Trace | None = value.__dict__[MARK][1] if self.live(value) else None
+        return note or Trace()
+
+    def origin(self, value: Tensor) -> Tensor:
+        """What a live value was made from entry by entry: itself, if nobody knows."""
+        trace = self.trace(value)
+        known = trace.origin is not None and trace.origin._version == trace.version
+        return trace.origin if known and trace.origin is not None else value
+
+    def made(
+        self, result: Any, operand: Tensor, *, inverse: bool = False, bent: bool = False
+    ) -> Any:
+        """A result that was made from an operand entry by entry."""
+        if isinstance(result, Tensor) and result.requires_grad:
+            known, origin = self.trace(operand), self.origin(operand)
+            if origin.shape == result.shape:
+                known = known._replace(origin=origin, version=origin._version)
+            inverse = inverse or known.inverse or self.trace(result).inverse
+            self._mark(result, known._replace(inverse=inverse, bent=bent or known.bent))
+        return result
+
+    def common(self, operands: Sequence[Tensor]) -> Tensor | None:
+        """The value that all operands were made from entry by entry, if they were."""
+        origins = {id(origin): origin for origin in map(self.origin, operands)}
+        return next(iter(origins.values())) if len(origins) == 1 else None
 
     def _ordinary(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = super()._ordinary(func, name, args, kwargs)
-        if name in _KEEPING and args and self.normalises(args[0]):
+        if name in _KEEPING and args and self.live(args[0]) and self.trace(args[0]).inverse:
             for tensor in flat(result):
-                self.normaliser(tensor)
+                self._mark(tensor, Trace(inverse=True))
+        elif name in _LINEAR_ENTRYWISE and not resolve(func)[1]:
+            operands = [t for t in flat(args) if self.live(t)]
+            if operands and self.common(operands) is not None:
+                self.made(result, operands[0], bent=name in HOMOGENEOUS_NAMES)
         return result
+
+    def _written(self, target: Any) -> None:
+        """What a map has made is its own no more, once it is written to."""
+        super()._written(target)
+        for written in (target, target._base if isinstance(target, Tensor) else None):
+            self.foldable.pop(id(written), None)
+
+    def _overwritten(self, target: Tensor, result: Tensor, op: Operation) -> None:
+        super()._overwritten(target, result, op)
+        if self._marked(result) and self.trace(result).inverse:
+            self._mark(target, Trace(inverse=True))
+
+    # --------------------------------------------------------------------------------- rules
 
     def _aside(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self.positions:
@@ -206,7 +259,10 @@ class RelevanceMode(RuleMode):
             if propagation is not None and (propagation.whole or op.name not in _PASSING):
                 rule = propagation.through
             self.told(op, rule)
-        return super()._finish(op, rule)
+        result = super()._finish(op, rule)
+        if op.name in _PASSING and op.live_count == 1:
+            return self.made(result, op.args[0], bent=op.name not in DROPOUTS)
+        return result
 
     def refuse(self, findings: Findings) -> None:
         super().refuse(findings)
@@ -232,6 +288,8 @@ class RelevanceMode(RuleMode):
             and torch.is_grad_enabled()
             and any(t.requires_grad for t in live)
             and (name in self.rules or body_of(func) is None)
+            # One function of one value hands its relevance there, past what it is made of.
+            and not (name == "mul" and len(live) > 1 and self.common(live) is not None)
         )
         if not counted:
             return super()._handle(func, args, kwargs, live)
@@ -243,7 +301,9 @@ class RelevanceMode(RuleMode):
             if not (self.live(value) and value.requires_grad):
                 return value
             operands.append(value.clone())
-            self._mark(operands[-1], value.__dict__[MARK][1])
+            origin = self.origin(value)
+            known = self.trace(value)._replace(origin=origin, version=origin._version)
+            self._mark(operands[-1], known)
             return operands[-1]
 
         args, kwargs = map_tensors(alias, args), map_tensors(alias, kwargs)
@@ -266,7 +326,8 @@ class RelevanceMode(RuleMode):
         if not result.requires_grad:
             return result
         alias = result.clone()
-        self._mark(alias, result.__dict__.get(MARK, (None, None))[1])
+        if self.live(result):
+            self._mark(alias, self.trace(result))
         self._listen(name, alias, 1)
         return alias
 
