@@ -200,8 +200,8 @@ overlays(relevance, size=(11, 4.7))
 # calm, and say at a glance where the thing is; red is what speaks against it. The flat rule shows
 # its grid: one square of it is what one value of the first layer sees.
 #
-# Relevance is conserved but for what stays in biases and shifts of batch norm. The report says how
-# much stayed where, and nothing else is missing.
+# Relevance is conserved but for what stays in biases; batch norm's shifts are the convolutions', into
+# which it is folded. The report says how much stayed where, and nothing else is missing.
 
 # %%
 scores, report = LRP(net, rules=composites["epsilon_gamma_box"]).attribute(
@@ -214,7 +214,7 @@ for name, share in kept.items():
     print(f"stayed in {name:11s} {share:+.3f}")
 accounted = float(scores.sum()) + sum(report.absorbed.values())
 assert abs(accounted - float(logits[photo.targets["dahlia"]])) < 1e-2
-assert set(kept) <= {"linear", "batch_norm"}
+assert set(kept) <= {"linear", "conv2d"}
 
 # %% [markdown]
 # A set of rules is a list of pairs, *where* and *which*, and the first that fits counts. So one's

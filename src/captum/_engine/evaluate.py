@@ -25,8 +25,9 @@ from captum._engine.one_pass import GraphLost, Pass, Runner
 from captum._engine.paths import wide
 from captum._engine.progress import Progress
 from captum._engine.rules.mode import RuleMode
-from captum._engine.rules.references import NotShared, ReferenceMode
+from captum._engine.rules.references import ReferenceMode
 from captum._engine.rules.report import Rules
+from captum._engine.rules.shared_rows import NotShared
 from captum._engine.site import Edit, Inputs, Layer, Site
 
 
@@ -244,9 +245,10 @@ class Engine:
         if references is not None:
             # A reference for all rows runs again in each pass.
             self._limit(call).stretch = 2 if len(references[0]) == copies else 1
+        report = rules.report
         while True:
             try:
-                found = self._over_parts(call, copies, one)
+                found = self._over_parts(call, copies, one, lambda: rules.again_from(report))
                 break
             except NotShared:
                 if not self._shares:
@@ -401,10 +403,18 @@ class Engine:
     # ------------------------------------------------------------------ many passes
 
     def _over_parts(
-        self, call: Call, copies: int, one: Callable[[Part], list[Tensors]]
+        self,
+        call: Call,
+        copies: int,
+        one: Callable[[Part], list[Tensors]],
+        begin: Callable[[], None] = lambda: None,
     ) -> list[Tensors]:
-        """Run `one` on every part, and put the parts' rows together again."""
+        """Run `one` on every part, and put the parts' rows together again.
+
+        `begin` is told when passes start, also when they have to start again.
+        """
         while True:
+            begin()
             self.whole = self.whole or not call.aligned or mixes_rows(self._run.model)
             alone = self.whole or call.rows * copies == 1
             limit = None if alone else self._limit(call)

@@ -112,6 +112,8 @@ class Runner:
                 for x, origin in zip(new, live, strict=True):
                     if x is not origin or not mode.live(x):
                         mode.source(x, len(leaves), origin)
+                    else:
+                        mode.observed(x)
                     leaves.append(x)
             else:
                 leaves.extend(new)

@@ -186,7 +186,7 @@ def _turned(
             before=run.numbers,
         )
         if how.observe and i == 0:
-            _check_seen(engine, passing, replace(run, before=run.numbers), passing.inputs, rules)
+            _check_seen(engine, example, replace(run, before=run.numbers), example.inputs, rules)
         shares = found.saw(engine, passing, run)
         lead = engine.lead
         rows.append(tuple(item.mean(lead, keepdim=True) for item in how.scores(run, shares)))
@@ -203,7 +203,7 @@ def _per_row(start: Tensor, copies: int, x: Tensor) -> Tensor:
     """A start for every row of every copy."""
     if len(start) != copies:
         return start
-    return start.repeat_interleave(len(x), 0) if copies > 1 else start.expand_as(x)
+    return start.repeat_interleave(len(x), 0)
 
 
 def _by_start(gap: Tensor, copies: int, engine: Engine) -> Tensor:

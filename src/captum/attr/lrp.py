@@ -47,6 +47,7 @@ class Choice:
     def __init__(self, model: Any, pairs: RuleList) -> None:
         self.pairs = [_checked(pair) for pair in pairs]
         self.model = owner(model)
+        self._refuse_double_meanings()
         self.default = EpsilonRule()
         self.modules = list(self.model.modules()) if self.model is not None else []
         own = {m: rule for m in self.modules if (rule := _own_rule(m)) is not None}
@@ -66,6 +67,17 @@ class Choice:
         containers = [s for s, _ in self.pairs if isinstance(s, nn.Module)]
         self.inside = {container: set(container.modules()) for container in containers}
         self.idle = {i for i, (s, _) in enumerate(self.pairs) if s != "*" and s not in _NAMES}
+
+    def _refuse_double_meanings(self) -> None:
+        names = dict(self.model.named_modules()) if self.model is not None else {}
+        for selector, _ in self.pairs:
+            if isinstance(selector, str) and selector in _NAMES and selector in names:
+                raise wrong(
+                    ValueError,
+                    "names that mean an operation or a module",
+                    f"{selector!r}, which is both",
+                    f"rules=[(model.{selector}, ...)] for the module",
+                )
 
     def __call__(self, place: Place) -> tuple[PropagationRule | None, bool]:
         own = self._own(place)
@@ -193,7 +205,8 @@ class _LRP(Attribution):
         # What is detached absorbs its share, as biases do: no reason to warn.
         stopped = strict and bool(rules.report.stopped)
         rules.judge(strict, "relevance may not be conserved there", broken=stopped)
-        choice.warn_unused()
+        if at is None and not isinstance(self._at, Layer):  # else a rule may be for what is before
+            choice.warn_unused()
         if verbose:
             print(rules.report)
         if delta:

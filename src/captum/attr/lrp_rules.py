@@ -158,12 +158,19 @@ class GammaRule(PropagationRule):
         signed: the rule for inputs of either sign: negative inputs meet W + γ W⁻ where the output
             is positive, and the other way round where it is negative. The default takes the same
             weights for all, and the bias as it is, as the published package does.
+        epsilon: ε.
     """
 
     def __init__(
-        self, gamma: float = 0.25, set_bias_to_zero: bool = False, *, signed: bool = False
+        self,
+        gamma: float = 0.25,
+        set_bias_to_zero: bool = False,
+        *,
+        signed: bool = False,
+        epsilon: float = 1e-9,
     ) -> None:
         self.gamma, self.set_bias_to_zero, self.signed = gamma, set_bias_to_zero, signed
+        self.STABILITY_FACTOR = epsilon
 
     def surrogate(self, linear: Linear) -> Tensor | None:
         g, weight = self.gamma, linear.weight
@@ -395,9 +402,7 @@ def epsilon_gamma_box(
     low: float | Tensor, high: float | Tensor, gamma: float = 0.25, epsilon: float = 1e-6
 ) -> Composite:
     """z-box for pixels between low and high, γ for convolutions, ε for linear layers."""
-    rule = GammaRule(gamma, signed=True)
-    rule.STABILITY_FACTOR = epsilon
-    convolutions = _convolutions(rule)
+    convolutions = _convolutions(GammaRule(gamma, signed=True, epsilon=epsilon))
     return [(0, ZBoxRule(low, high, epsilon)), *convolutions, ("*", EpsilonRule(epsilon))]
 
 

@@ -35,7 +35,7 @@ _LINEAR = words("""
     Scatter ScatterAdd IndexAdd IndexPut IndexPutImpl UnsafeIndexPut IndexCopy IndexFill Where Fill
     FftR2C FftC2R FftC2C Real Imag ViewAsReal ViewAsComplex Complex Zero Swapaxes Narrow Movedim
     Detach ChannelShuffle NativeChannelShuffle UpsampleBilinear2DAa UpsampleBicubic2DAa
-    PackPaddedSequence NllLoss NllLoss2D NllLossNd
+    Conj ConjPhysical ResolveConj PackPaddedSequence NllLoss NllLoss2D NllLossNd
 """)
 # Nodes that are linear in each operand: fine where one of them is live.
 _MULTILINEAR = words("""
@@ -53,7 +53,8 @@ LINEAR_NAMES = words("""
     double type_as __getitem__ __setitem__ copy roll flip pad avg_pool1d avg_pool2d avg_pool3d
     adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d interpolate upsample gather
     index_select masked_select detach split_with_sizes tensor_split swapaxes swapdims movedim
-    view_as reshape_as half bfloat16 repeat_interleave tril triu cumsum type __get__
+    conj real imag view_as_real view_as_complex view_as reshape_as half bfloat16 repeat_interleave
+    tril triu cumsum type __get__
 """)
 # fmt: on
 
@@ -142,6 +143,11 @@ def remedy(unseen: Sequence[str]) -> tuple[str, str]:
             "use_reentrant=False, or checkpointing switched off",
         )
     functions = [name.removeprefix("function ") for name in unseen if name.startswith("function ")]
+    if any(name.startswith("BackwardHookFunction") for name in functions):
+        return (
+            "a full backward hook on a module",
+            "the model without register_full_backward_hook: handle.remove()",
+        )
     if any(name.startswith("CompiledFunction") for name in functions):
         return "a function that torch.compile has compiled", "the function uncompiled"
     if functions:

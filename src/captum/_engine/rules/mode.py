@@ -62,6 +62,7 @@ _QUESTIONS = frozenset(
 )
 
 
+_DERIVING = words("grad backward")
 _SHAPED = words("""
     zeros_like ones_like full_like empty_like rand_like randn_like randint_like new_zeros new_ones
     new_full new_empty new_tensor
@@ -126,6 +127,9 @@ class RuleMode(TorchFunctionMode):
         """Everything that comes from this leaf, which takes the origin's place, is live."""
         self._mark(leaf)
 
+    def observed(self, value: Tensor) -> None:
+        """What a live value gets is asked for, here on the way."""
+
     def _mark(self, tensor: Tensor, note: Any = None) -> None:
         """Live from here on; with what a mode has to remember of it."""
         tensor.__dict__[MARK] = (self.token, note)
@@ -183,6 +187,10 @@ class RuleMode(TorchFunctionMode):
         kwargs = kwargs or {}
         if self._paused or func in _QUESTIONS:
             return func(*args, **kwargs)
+        module = getattr(func, "module", None)
+        if module is not None and module not in self.opaque:
+            with self:  # another thread's: one operation for its rules, an open one for these
+                return func.inner(*args, **kwargs)
         live = [t for t in flat(args) if self.live(t)]
         if kwargs:
             live += [t for t in flat(kwargs) if self.live(t)]
@@ -202,11 +210,19 @@ class RuleMode(TorchFunctionMode):
     ) -> Any:
         moves = any(t.requires_grad for t in live)
         name = "masked_fill" if masked_assignment(func, args) else resolve(func)[0]
+        if name in _DERIVING and moves:
+            raise wrong(
+                ValueError,
+                "a model that takes no gradient itself, which would be the rules' instead",
+                f"{name}() of what depends on the inputs",
+                "a model without torch.autograd in its forward pass",
+            )
         rule = self._rule(func, name) if moves and torch.is_grad_enabled() else None
         if rule is None:
+            ends = {t.grad_fn for t in live}  # before a call in place gives them another
             result = self._ordinary(func, name, args, kwargs)
             if moves:
-                self._note(func, name, result, live)
+                self._note(func, name, result, ends)
             return result
         name, func, args, kwargs, inplace = normal_form(func, args, kwargs)
         if kwargs.get("out") is not None:
@@ -295,7 +311,7 @@ class RuleMode(TorchFunctionMode):
         running = self.modules.innermost
         return running[0] if running else ""
 
-    def _note(self, func: Any, name: str, result: Any, live: list[Tensor]) -> None:
+    def _note(self, func: Any, name: str, result: Any, ends: set[Any]) -> None:
         """Remember what had no rule, and where gradients end."""
         found = [t for t in flat(result) if is_real(t) or t.is_complex()]
         ended = name == "detach" or (found and not any(t.requires_grad for t in found))
@@ -307,22 +323,20 @@ class RuleMode(TorchFunctionMode):
             name = name if torch.is_grad_enabled() else f"{name} under no_grad"
             self.stopped.setdefault(f"{name} in {self._place}" if self._place else name)
         elif name not in LINEAR_NAMES and body_of(func) is None:
-            self._claim(found, live, UNRULED, name)
+            self._claim(found, ends, UNRULED, name)
 
     def claim(self, result: Any, origins: Any) -> None:
         """What lies between a result and its origins is the work of a rule."""
-        self._claim(list(flat(result)), list(flat(origins)), RULED, True)
+        self._claim(list(flat(result)), {t.grad_fn for t in flat(origins)}, RULED, True)
 
     def decline(self, op: Operation) -> Any:
         """Where a rule does not fit, the operation's ordinary gradient serves, and is reported."""
         result = op.run()
-        self._claim(list(flat(result)), list(flat((op.args, op.kwargs))), UNRULED, op.name)
+        ends = {t.grad_fn for t in flat((op.args, op.kwargs))}
+        self._claim(list(flat(result)), ends, UNRULED, op.name)
         return result
 
-    def _claim(
-        self, results: Sequence[Tensor], origins: Sequence[Tensor], key: str, note: Any
-    ) -> None:
-        ends = {t.grad_fn for t in origins}
+    def _claim(self, results: Sequence[Tensor], ends: set[Any], key: str, note: Any) -> None:
         todo = [t.grad_fn for t in results]
         while todo:
             node = todo.pop()

@@ -50,6 +50,10 @@ class Rectifier:
 class RectifiedMode(RuleMode):
     """A mode that asks of the graph only that no ReLU ran out of sight."""
 
+    def live(self, value: Any) -> bool:
+        """Weights are as good: what no input reaches gets nothing back."""
+        return isinstance(value, Tensor) and value.requires_grad
+
     def _handle(
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], live: list[Tensor]
     ) -> Any:

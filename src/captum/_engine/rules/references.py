@@ -21,21 +21,12 @@ from captum._engine.errors import wrong
 from captum._engine.nest import Tensors, map_tensors
 from captum._engine.rules.mode import MARK, Elementwise, RuleMode
 from captum._engine.rules.operation import Operation, Rule, body_of, flat, resolve, words
+from captum._engine.rules.shared_rows import NotShared, check_write, shared_result
 
 # One draw serves both ends.
 _RANDOM = words("rand_like randn_like randint_like bernoulli multinomial normal poisson")
 # Where a tensor becomes a number of Python's, that a branch may hang on.
 _DECIDING = words("bool int float index item tolist is_nonzero equal allclose")
-# What keeps a shape and still mixes along a dimension, which is its second argument.
-_ALONG = words("softmax log_softmax softmin cumsum cumprod cummax cummin sort argsort logcumsumexp")
-_PICKS = frozenset(["select", "__getitem__", "unbind"])
-_SIZED = frozenset(["view", "reshape"])
-# What writes entry by entry, so that one row can stand for all.
-_WRITES = frozenset(["add", "sub", "mul", "div", "neg", "copy", "fill", "zero", "__setitem__"])
-
-
-class NotShared(BaseException):
-    """One reference row cannot stand for all of them: the pass needs one per row."""
 
 
 class ReferenceMode(RuleMode):
@@ -148,19 +139,15 @@ class ReferenceMode(RuleMode):
     def _replay(self, function: Callable[..., Any], args: Any, kwargs: Any, result: Any) -> Any:
         """What a call gives at the reference."""
         with torch.no_grad():
-            if not self.shared:
-                return self._run(function, args, kwargs, self.of)
-            try:
-                found = function(
-                    *map_tensors(self.of, self._resized(function, args)),
-                    **map_tensors(self.of, kwargs),
-                )
-            except (RuntimeError, IndexError, ValueError):
-                stands = False  # full size says whether the call is wrong or only its one row
-            else:
-                stands = self._stands(function, args, kwargs, result, found)
-            if stands:
-                return found
+            if self.shared:
+                given = [t for t in flat((args, kwargs)) if self.live(t)]
+                if any(self.of(t).shape != t.shape for t in given):
+                    found = shared_result(function, args, kwargs, self.of, given, result)
+                    if found is not None:
+                        return found
+                    memory = {t.untyped_storage().data_ptr() for t in given}
+                    if any(t.untyped_storage().data_ptr() in memory for t in flat(result)):
+                        raise NotShared  # a view, which a copy of the reference would not be
             return self._run(function, args, kwargs, self._full)
 
     def _run(
@@ -174,9 +161,7 @@ class ReferenceMode(RuleMode):
     def _rewrite(self, function: Callable[..., Any], args: Any, kwargs: Any) -> None:
         """A call in place, at the reference."""
         if self.shared and self.of(args[0]).shape != args[0].shape:
-            name, index = resolve(function)[0], args[1] if len(args) > 1 else None
-            if name not in _WRITES or (name == "__setitem__" and _by_row(index)):
-                raise NotShared
+            check_write(function, args, self.of)
         with torch.no_grad():
             try:
                 self._run(function, args, kwargs, self.of)
@@ -191,42 +176,6 @@ class ReferenceMode(RuleMode):
         if reference.shape == tensor.shape:
             return reference
         return reference.expand_as(tensor).contiguous()
-
-    def _resized(self, function: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """`x.view(N, ...)` of a shared row is `view(1, ...)`."""
-        if resolve(function)[0] not in _SIZED or not isinstance(args[0], Tensor):
-            return args
-        x, *sizes = args
-        nested = len(sizes) == 1 and isinstance(sizes[0], list | tuple)
-        wanted = list(sizes[0]) if nested else sizes
-        if not wanted or not x.ndim or wanted[0] != len(x) or len(self.of(x)) != 1:
-            return args
-        wanted[0] = 1
-        return (x, wanted) if nested else (x, *wanted)
-
-    def _stands(self, function: Any, args: Any, kwargs: Any, result: Any, found: Any) -> bool:
-        """Whether what one row gave stands for what all rows would have given."""
-        if resolve(function)[0] in _DECIDING:
-            return False
-        ours, theirs = list(flat(result)), list(flat(found))
-        if len(ours) != len(theirs):
-            return False
-        given = [t for t in flat((args, kwargs)) if self.live(t)]
-        if all(self.of(t).shape == t.shape for t in given):
-            return True
-        name = resolve(function)[0]
-        if name in _ALONG and not all(self._apart(t, args, kwargs) for t in given):
-            return False
-        # What has no shared dimension left may have been summed, or multiplied, over it.
-        return all(
-            _broadcasts(r, x) and (r.shape != x.shape or name in _PICKS)
-            for x, r in zip(ours, theirs, strict=True)
-        )
-
-    def _apart(self, tensor: Tensor, args: Any, kwargs: Any) -> bool:
-        """Whether a call along a dimension leaves the shared one alone."""
-        dim = kwargs.get("dim", args[1] if len(args) > 1 else -1)
-        return isinstance(dim, int) and self.of(tensor).shape[dim] == tensor.shape[dim]
 
     # -------------------------------------------------------------------------- interception
 
@@ -307,12 +256,6 @@ def _broadcasts(reference: Tensor, x: Tensor) -> bool:
     return reference.ndim == x.ndim and all(
         a in (b, 1) for a, b in zip(reference.shape, x.shape, strict=True)
     )
-
-
-def _by_row(index: Any) -> bool:
-    """Whether an assignment picks rows, where there is one for all."""
-    first = index[0] if isinstance(index, tuple) and index else index
-    return not (first is Ellipsis or first is None or first == slice(None))
 
 
 def _view_like(view: Tensor, base: Tensor, reference: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from captum._engine.rules import written_out
 from captum._engine.rules.losses import LOSSES
@@ -37,6 +37,8 @@ from captum._engine.rules.relevance_mode import (
     WEIGHTED,
     Linear,
     RelevanceMode,
+    Trace,
+    is_weight,
 )
 from captum._engine.rules.secants import PIECEWISE, PRODUCTS, SMOOTH
 from captum._engine.rules.secants_choices import POOLS
@@ -46,8 +48,10 @@ from captum._engine.rules.secants_choices import POOLS
 
 def linear_map(op: Operation) -> Any:
     """A linear map with weights gets the rule of its place; what has two live operands, halves."""
-    linear = _linear(op)
     mode: RelevanceMode = op.mode
+    if op.live(written_out.bias_of(op)):
+        return written_out.bias_apart(op)
+    linear = _linear(op)
     if linear is None:
         mode.told(op, product)
         return product(op)
@@ -59,7 +63,8 @@ def linear_map(op: Operation) -> Any:
         return op.run()
     result = op.swap(linear.value, surrogate)
     if folds:
-        mode.foldable[id(result)] = (result, linear, rule)
+        del linear.value  # it is the result, which would hold itself
+        mode._mark(result, Trace(fold=(linear, rule, linear.x._version)))
     return result
 
 
@@ -75,7 +80,7 @@ def _linear(op: Operation) -> Linear | None:
         return None
     first = op.live(operands[0])
     x, weight = operands if first else operands[::-1]
-    if not isinstance(weight._base if weight._is_view() else weight, nn.Parameter):
+    if not is_weight(weight):
         return None  # a mask, or an average: not the model's knowledge
     if first:
         return Linear(op, x, weight, None, lambda x, w, b: _plus(run(*equation, x, w), b))
@@ -149,9 +154,11 @@ def gated(op: Operation) -> Any:
 def batch_norm(op: Operation) -> Any:
     """An affine map; behind a linear map whose rule looks at weights, a part of it."""
     checked = written_out.batch_norm(op)
-    _, linear, rule = op.mode.foldable.get(id(op.args[0]), (None, None, None))
-    if linear is None or rule is None or not _folds(linear):
+    mode: RelevanceMode = op.mode
+    fold = mode.fold(op.args[0])
+    if fold is None:
         return checked
+    linear, rule = fold
     mean, var = op.argument(1, "running_mean"), op.argument(2, "running_var")
     weight, bias = op.argument(3, "weight"), op.argument(4, "bias")
     factor = torch.rsqrt(var + op.argument(7, "eps", 1e-5))
@@ -166,12 +173,6 @@ def batch_norm(op: Operation) -> Any:
     )
     surrogate = rule.surrogate(folded)
     return checked if surrogate is None else op.swap(folded.value, surrogate, linear.x)
-
-
-def _folds(linear: Linear) -> bool:
-    """Whether the map's outputs are the norm's channels, and its weights know them."""
-    name = linear.op.name
-    return name in WEIGHTED and (name != "linear" or linear.x.ndim == 2)
 
 
 def _per_weight(linear: Linear, factor: Tensor) -> Tensor:
@@ -234,12 +235,12 @@ def power(op: Operation) -> Any:
 def divide(op: Operation) -> Any:
     """What divides is constant."""
     divisor = op.argument(1, "other")
+    mode: RelevanceMode = op.mode
     if not op.live(divisor):
-        return op.run()
+        return mode.made(op.run(), op.args[0])
     if not op.live(op.args[0]):
         value: Tensor = op.value()
         share = kept_share(value, divisor)
-        mode: RelevanceMode = op.mode
         inverted = carry(value, [divisor], _scaled, [share])
         return mode.made(inverted, divisor, inverse=True)
     return op.claim(op.function(op.args[0], divisor.detach(), **op.kwargs))

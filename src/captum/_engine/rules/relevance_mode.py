@@ -61,12 +61,15 @@ class Trace(NamedTuple):
     inverse: it is what others are divided by.
     bent: not in proportion.
     origin: the other one, when it was of this version.
+    fold: the linear map that made it, whose operand was of this version, and its rule: a batch
+        norm that follows becomes a part of it.
     """
 
     inverse: bool = False
     bent: bool = False
     origin: Tensor | None = None
     version: int = 0
+    fold: tuple[Linear, Propagation, int] | None = None
 
 
 class Linear:
@@ -103,6 +106,11 @@ class Linear:
     def module(self) -> nn.Module | None:
         running = self.op.mode.modules.innermost
         return running[1] if running else None
+
+
+def is_weight(tensor: Tensor) -> bool:
+    base = tensor._base if tensor._is_view() else tensor
+    return isinstance(base, nn.Parameter)
 
 
 class Propagation(Protocol):
@@ -172,12 +180,6 @@ class RelevanceMode(RuleMode):
         self.absorbed: dict[str, float] = {}
         self.ended: set[str] = set()  # operations that a rule has made constants
         self._counting = False
-        self.foldable: dict[int, tuple[Tensor, Linear, Propagation]] = {}
-
-    def __exit__(self, *exc: Any) -> None:
-        super().__exit__(*exc)
-        if not self._depth:
-            self.foldable.clear()  # values whose history leads back to this mode
 
     def chosen(self, op: Operation, linear: bool) -> tuple[Propagation | None, bool]:
         name, module = self.modules.innermost or ("", None)
@@ -200,7 +202,7 @@ class RelevanceMode(RuleMode):
     ) -> Any:
         """A result that was made from an operand entry by entry."""
         if isinstance(result, Tensor) and result.requires_grad:
-            known, origin = self.trace(operand), self.origin(operand)
+            known, origin = self.trace(operand)._replace(fold=None), self.origin(operand)
             if origin.shape == result.shape:
                 known = known._replace(origin=origin, version=origin._version)
             inverse = inverse or known.inverse or self.trace(result).inverse
@@ -212,9 +214,24 @@ class RelevanceMode(RuleMode):
         origins = {id(origin): origin for origin in map(self.origin, operands)}
         return next(iter(origins.values())) if len(origins) == 1 else None
 
+    def fold(self, value: Any) -> tuple[Linear, Propagation] | None:
+        """The map, and its rule, that a batch norm of its result is a part of.
+
+        Its outputs have to be the norm's channels, and its operand what it was.
+        """
+        fold = self.trace(value).fold if isinstance(value, Tensor) else None
+        if fold is None:
+            return None
+        linear, rule, version = fold
+        name = linear.op.name
+        channels = name in WEIGHTED and (name != "linear" or linear.x.ndim == 2)
+        return (linear, rule) if channels and linear.x._version == version else None
+
     def _ordinary(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = super()._ordinary(func, name, args, kwargs)
-        if name in _KEEPING and args and self.live(args[0]) and self.trace(args[0]).inverse:
+        if name == "clone" and self.live(args[0]):
+            self._mark(result, self.trace(args[0]))
+        elif name in _KEEPING and args and self.live(args[0]) and self.trace(args[0]).inverse:
             for tensor in flat(result):
                 self._mark(tensor, Trace(inverse=True))
         elif name in _LINEAR_ENTRYWISE and not resolve(func)[1]:
@@ -223,11 +240,13 @@ class RelevanceMode(RuleMode):
                 self.made(result, operands[0], bent=name in HOMOGENEOUS_NAMES)
         return result
 
-    def _written(self, target: Any) -> None:
-        """What a map has made is its own no more, once it is written to."""
-        super()._written(target)
-        for written in (target, target._base if isinstance(target, Tensor) else None):
-            self.foldable.pop(id(written), None)
+    def source(self, leaf: Tensor, index: int, origin: Tensor) -> None:
+        self._mark(leaf)  # nothing of how it was made: relevance ends here
+
+    def observed(self, value: Tensor) -> None:
+        """A value whose relevance is asked for: no fold may lead past it."""
+        if self.live(value):
+            self._mark(value, self.trace(value)._replace(fold=None, origin=None))
 
     def _overwritten(self, target: Tensor, result: Tensor, op: Operation) -> None:
         super()._overwritten(target, result, op)
@@ -238,7 +257,9 @@ class RelevanceMode(RuleMode):
 
     def _aside(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self.positions:
-            self.position += resolve(func)[0] in WEIGHTED
+            name = resolve(func)[0]
+            weighted = name in MAPS and any(map(is_weight, flat((args, kwargs))))
+            self.position += name in WEIGHTED or weighted
             body = body_of(func)
             if body is not None:
                 with self:
@@ -296,6 +317,8 @@ class RelevanceMode(RuleMode):
         # Copies, as an operand may have other consumers; out of place, as values are kept.
         name, func, args, kwargs, inplace = normal_form(func, args, kwargs)
         target, operands = args[0], list[Tensor]()
+        fold = self.fold(target) if name == "batch_norm" else None
+        name = name if fold is None else fold[0].op.name  # of which it is a part
 
         def alias(value: Tensor) -> Tensor:
             if not (self.live(value) and value.requires_grad):

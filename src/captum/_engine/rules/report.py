@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,6 +107,10 @@ class Rules:
         """Gradients taken in here are the ordinary ones, where a rule can do without itself."""
         yield
 
+    def again_from(self, report: Report) -> None:
+        """Passes start, or start again: what the ones given up have found does not count."""
+        self.report = deepcopy(report)
+
     def took(self, mode: RuleMode, findings: Findings) -> None:
         """A pass is over: the last one's operations are reported, and all that was missing."""
         self.halved |= mode.halved
@@ -122,10 +127,15 @@ class Rules:
         if fallbacks:
             what = f"no rule for {', '.join(fallbacks)}: the ordinary gradient serves"
             remedy = f"a rule for it, by its name: rules={{{fallbacks[0]!r}: ...}}"
+        elif broken and stopped:
+            what = f"something depends on the inputs without a gradient, at {', '.join(stopped)}"
+            remedy = "a model without detach, no_grad or branches that the inputs decide"
         elif broken:
-            where = f" at {', '.join(stopped)}" if stopped else ""
-            what = f"something on the way depends on the inputs without a gradient{where}"
-            remedy = "a model without indices, detach, no_grad or branches that the inputs decide"
+            what = "the scores do not add up"
+            remedy = (
+                "a model whose rows do not depend on each other, nor its indices on the data; "
+                "return_report=True tells what served"
+            )
         else:
             return
         if strict:

@@ -73,15 +73,14 @@ def elementwise_slope(op: Operation, a: Tensor, b: Tensor, fa: Tensor, fb: Tenso
     slope = (fa - fb).div_(d)
     if bool(near.any()):
         # The error of the midpoint's derivative is of second order in a difference this small.
-        slope = torch.where(
-            near, _derivative(op, a if op.name in PIECEWISE else (a + b) / 2), slope
-        )
+        middle = a if op.name in PIECEWISE else (a + b) / 2
+        slope = torch.where(near, _derivative(op, middle, fa.shape), slope)
     return slope
 
 
-def _derivative(op: Operation, x: Tensor) -> Tensor:
+def _derivative(op: Operation, x: Tensor, shape: torch.Size) -> Tensor:
     with torch.enable_grad():
-        x = x.detach().requires_grad_()
+        x = x.detach().expand(shape).requires_grad_()  # an argument may be larger
         return torch.autograd.grad(op.run(x).sum(), x)[0]
 
 
@@ -91,7 +90,8 @@ def _relu(a: Tensor, b: Tensor, fa: Tensor, fb: Tensor) -> Tensor:
 
 
 def _sqrt(a: Tensor, b: Tensor, fa: Tensor, fb: Tensor) -> Tensor:
-    return 1 / (fa + fb).clamp_min(torch.finfo(fa.dtype).tiny)
+    total = fa + fb
+    return torch.where(total == 0, 0, 1 / torch.where(total == 0, 1, total))
 
 
 def _rsqrt(a: Tensor, b: Tensor, fa: Tensor, fb: Tensor) -> Tensor:
@@ -163,7 +163,7 @@ def _middle(op: Operation, value: Any) -> Any:
     if not op.live(value):
         return value
     a, b = op.mode.ends(value)
-    if not a.is_floating_point():  # a mask or a count that the input decides
+    if not (a.is_floating_point() or a.is_complex()):  # a mask or a count the input decides
         kind = torch.get_default_dtype()
         return torch.lerp(a.to(kind), b.to(kind).expand_as(a), 0.5)
     middle = torch.lerp(a, b.expand_as(a), 0.5)
@@ -173,6 +173,8 @@ def _middle(op: Operation, value: Any) -> Any:
 def product(op: Operation) -> Any:
     """Of two live operands the gradient at the midpoint; of one, the gradient."""
     count = op.live_count
+    if count > 1 and op.live(written_out.bias_of(op)):
+        return written_out.bias_apart(op)
     if count < 2:
         return op.run()
     if count > 2:

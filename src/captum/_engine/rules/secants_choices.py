@@ -80,7 +80,8 @@ def extremum(op: Operation) -> Any:
     least = "min" in op.name
     if isinstance(second, Tensor):
         with op.mode:
-            pair = torch.stack([x + second * 0, second + x * 0], -1)
+            both = torch.broadcast_tensors(x, second)  # type: ignore[no-untyped-call] # torch's
+            pair = torch.stack(both, -1)
             return torch.amin(pair, -1) if least else torch.amax(pair, -1)
     keep = op.argument(2, "keepdim", False)
     if second is None or isinstance(second, tuple | list):

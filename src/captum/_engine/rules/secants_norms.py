@@ -98,7 +98,9 @@ def _normalised(
     """y = (x - mean) · (mean square + eps)^(-1/2) · weight, over `dims` of x seen in `shape`."""
     x = op.args[0]
     with torch.no_grad():
-        a, b = (_wide(t).reshape(-1, *shape[1:]) for t in op.mode.ends(x))
+        a, b = op.mode.ends(x)
+        apart = len(shape) > len(dims) and shape[0] == len(a) and b.shape[1:] == a.shape[1:]
+        a, b = (_wide(t).reshape(-1, *shape[1:]) for t in (a, b if apart else b.expand_as(a)))
         if centred:
             a, b = (t - t.mean(dims, keepdim=True) for t in (a, b))
         r, s = (torch.rsqrt(t.square().mean(dims, keepdim=True) + eps) for t in (a, b))

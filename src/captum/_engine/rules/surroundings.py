@@ -113,6 +113,7 @@ def visible(
         return function(*args, **kwargs)
 
     announce.__name__ = announce.operation = name  # type: ignore[attr-defined] # ours to read
+    announce.inner = function  # type: ignore[attr-defined] # for those who have no rule for it
     announce.module = module  # type: ignore[attr-defined] # how a rule for one module finds it
     return announce
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from captum._engine.errors import describe, wrong
+from captum._engine.errors import wrong
 from captum._engine.rules.operation import Operation, Rule
 
 State = tuple[Tensor, ...]
@@ -236,6 +236,26 @@ def softmin(x: Tensor, dim: int = -1, _stacklevel: int = 3, dtype: Any = None) -
     return torch.softmax(-x, dim, dtype=dtype)
 
 
+def bias_of(op: Operation) -> Any:
+    """The summand of a product that has one."""
+    if op.name == "addmm":
+        return op.args[0]
+    biased = op.name == "linear" or op.name.startswith("conv")
+    return op.argument(2, "bias") if biased else None
+
+
+def bias_apart(op: Operation) -> Any:
+    """A product and a sum of two, where the summand depends on the input too."""
+    if op.name == "addmm":
+        return add_product(op)
+    bias = bias_of(op)
+    args = tuple(None if a is bias else a for a in op.args)
+    kwargs = {k: None if v is bias else v for k, v in op.kwargs.items()}
+    with op.mode:
+        y = op.function(*args, **kwargs)
+        return y + (bias if op.name == "linear" else bias.view(-1, *[1] * (y.ndim - 2)))
+
+
 # -------------------------------------------------------------------------- recurrent layers
 
 
@@ -409,8 +429,3 @@ def active(what: str) -> Exception:
         f"{what}, in training mode",
         "model.eval()",
     )
-
-
-def not_ruled(op: Operation, what: str, works: str) -> Exception:
-    given = ", ".join(describe(a) for a in op.args[:2])
-    return wrong(ValueError, f"an operation {op.name} that has a rule", f"{what}: {given}", works)
