@@ -200,8 +200,8 @@ overlays(relevance, size=(11, 4.7))
 # calm, and say at a glance where the thing is; red is what speaks against it. The flat rule shows
 # its grid: one square of it is what one value of the first layer sees.
 #
-# Relevance is conserved but for what stays in biases; batch norm's shifts are the convolutions', into
-# which it is folded. The report says how much stayed where, and nothing else is missing.
+# Relevance is conserved but for what stays in biases. Batch norm is folded into the convolutions,
+# and its shifts are theirs. The report says how much stayed where, and nothing else is missing.
 
 # %%
 scores, report = LRP(net, rules=composites["epsilon_gamma_box"]).attribute(

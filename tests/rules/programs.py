@@ -40,7 +40,7 @@ def interleaved(h: Tensor) -> Tensor:
 
 
 def on_a_view(h: Tensor) -> Tensor:
-    h = h * 1.5
+    h = (h * 1.5).contiguous()
     h[:, :1].sin_()
     h.view(h.size(0), -1)[:, ::2] += 0.3
     return h

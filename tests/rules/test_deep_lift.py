@@ -128,6 +128,16 @@ def test_random_programs(program: Program) -> None:
     assert float(missing.abs().max()) < 1e-9 * max(program.size(x), program.size(x0))
 
 
+@drawn(programs())
+@settings(max_examples=300, deadline=None)
+def test_random_programs_from_one_row_for_all(program: Program) -> None:
+    x, x0 = program.points()
+    x0 = x0[:1].expand_as(x)
+    scores = DeepLift(program).attribute(x, x0[:1])
+    missing = scores.flatten(1).sum(1) - (program(x) - program(x0))
+    assert float(missing.abs().max()) < 1e-9 * max(program.size(x), program.size(x0))
+
+
 class Counting(nn.Module):
     """Its forward is compiled by torch."""
 
