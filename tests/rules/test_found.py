@@ -82,8 +82,14 @@ def _one_column(x: Tensor) -> Tensor:
     return torch.tanh(h).sum(1)
 
 
+def _row_by_row(x: Tensor) -> Tensor:
+    return torch.tanh((x @ W).fill_diagonal_(0.0)).sum(1)
+
+
 @pytest.mark.parametrize(
-    "model", [_in_place_on_a_view, _held_view, _one_row, _one_column], ids=lambda f: f.__name__
+    "model",
+    [_in_place_on_a_view, _held_view, _one_row, _one_column, _row_by_row],
+    ids=lambda f: f.__name__,
 )
 def test_a_shared_row_is_written_to_for_all_or_not_shared(model: Callable[..., Tensor]) -> None:
     x, b = drawn(4, 4), drawn(1, 4, seed=2)
