@@ -243,8 +243,10 @@ class Engine:
             return [*groups, *ends, *grads, *slopes]
 
         if references is not None:
-            # A reference for all rows runs again in each pass.
-            self._limit(call).stretch = 2 if len(references[0]) == copies else 1
+            # A reference for all rows runs again in each pass: fewer of them, where no graph
+            # keeps what leads to the site.
+            fewer = observe and len(references[0]) == copies
+            self._limit(call).stretch = 4 if fewer else 1
         report = rules.report
         while True:
             try:
