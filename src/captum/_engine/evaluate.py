@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -234,33 +235,15 @@ class Engine:
                 slopes = self._slopes(run.numbers, passed, rules) if through else []
                 grads = self._run.backward(run.numbers, tuple(leaves))
                 rules.took(mode, findings)
-            groups = [tuple(x.detach() for x in each) for each in (leaves, run.numbers, passed)]
-            ends: list[Tensors] = [(), ()]
-            if isinstance(mode, ReferenceMode):
-                ends = [
-                    tuple(mode.of(x).expand_as(x) for x in each) for each in (leaves, run.numbers)
-                ]
-            return [*groups, *ends, *grads, *slopes]
+            at_end = [tuple(x.detach() for x in each) for each in (leaves, run.numbers, passed)]
+            return [*at_end, *_at_start(mode, leaves, run.numbers), *grads, *slopes]
 
         if references is not None:
             # A reference for all rows runs again in each pass: fewer of them, where no graph
             # keeps what leads to the site.
             fewer = observe and len(references[0]) == copies
             self._limit(call).stretch = 4 if fewer else 1
-        report = rules.report
-        while True:
-            try:
-                found = self._over_parts(call, copies, one, lambda: rules.again_from(report))
-                break
-            except NotShared:
-                if not self._shares:
-                    raise wrong(
-                        ValueError,
-                        "values whose views at the reference lie in memory as at the input",
-                        "a write into a view of another layout",
-                        "contiguous inputs and baselines: x.contiguous()",
-                    ) from None
-                self._shares = False  # once more, a reference for each row
+        found = self._shared_or_not(call, copies, one, rules)
         values, numbers, passed, references, before, *grads = found
         targets = len(call.targets)
         return Ruled(
@@ -272,6 +255,26 @@ class Engine:
             passed,
             self._by_target(call, grads[targets:]) if through else (),
         )
+
+    def _shared_or_not(
+        self, call: Call, copies: int, one: Callable[[Part], list[Tensors]], rules: Rules
+    ) -> list[Tensors]:
+        """The passes; once more with a reference for each row, where one does not stand for all."""
+        report = rules.report
+        passes = partial(self._over_parts, call, copies, one, lambda: rules.again_from(report))
+        try:
+            return passes()
+        except NotShared:
+            self._shares = False
+        try:
+            return passes()
+        except NotShared:
+            raise wrong(
+                ValueError,
+                "values whose views at the reference lie in memory as at the input",
+                "a write into a view of another layout",
+                "contiguous inputs and baselines: x.contiguous()",
+            ) from None
 
     def _slopes(self, numbers: list[Tensor], values: Tensors, rules: Rules) -> list[Tensors]:
         """The ordinary gradients of each number at values on the way; the graph stays."""
@@ -502,6 +505,16 @@ class Engine:
         if self.limit is None:
             self.limit = RowLimit.first(call.inputs)
         return self.limit
+
+
+def _at_start(
+    mode: RuleMode, leaves: Sequence[Tensor], numbers: Sequence[Tensor]
+) -> tuple[Tensors, Tensors]:
+    """Where values and numbers were at the reference, for modes that know one."""
+    if not isinstance(mode, ReferenceMode):
+        return (), ()
+    of = mode.of
+    return tuple(of(x).expand_as(x) for x in leaves), tuple(of(n).expand_as(n) for n in numbers)
 
 
 def _tied(x: Tensor) -> Tensor:

@@ -31,7 +31,6 @@ from captum._engine.rules.mode import Elementwise
 from captum._engine.rules.operation import Operation, Rule, flat
 from captum._engine.rules.primitives import carry
 from captum._engine.rules.relevance_mode import (
-    DROPOUTS,
     HOMOGENEOUS_NAMES,
     MAPS,
     WEIGHTED,
@@ -317,17 +316,14 @@ def rrelu(op: Operation) -> Any:
 _POOLINGS = [*POOLS, *(f"{a}avg_pool{n}d" for n in "123" for a in ("", "adaptive_"))]
 
 RELEVANCE: dict[str, Rule] = {
+    **written_out.WRITTEN_OUT,
+    **LOSSES,
     **dict.fromkeys(sorted((PIECEWISE | SMOOTH) - HOMOGENEOUS_NAMES), identity),
     **dict.fromkeys([*PRODUCTS, "mul"], product),
     **dict.fromkeys(MAPS, linear_map),
     **dict.fromkeys(["rsqrt", "reciprocal"], inverse),
-    **dict.fromkeys(["vector_norm", "linalg_vector_norm"], written_out.vector_norm),
-    **dict.fromkeys(sorted(DROPOUTS), written_out.dropout),
     # Gates say how much, not what: the signal takes all (Arras et al., 2017).
     **written_out.cells(lambda drive: torch.sigmoid(drive.detach())),
-    **LOSSES,
-    "linalg_norm": written_out.norm,
-    "linalg_matrix_norm": written_out.norm,
     **dict.fromkeys(_POOLINGS, pooling),
     "rrelu": rrelu,
     "pow": power,
@@ -338,21 +334,4 @@ RELEVANCE: dict[str, Rule] = {
     "group_norm": group_norm,
     "instance_norm": instance_norm,
     "batch_norm": batch_norm,
-    "softmin": written_out.softmin,
-    "baddbmm": written_out.add_product,
-    "addbmm": written_out.add_summed_product,
-    "addmv": written_out.add_product,
-    "addr": written_out.add_outer,
-    "addcmul": written_out.addcmul,
-    "addcdiv": written_out.addcdiv,
-    "lerp": written_out.lerp,
-    "var": written_out.variance,
-    "std": written_out.deviation,
-    "var_mean": written_out.variance_and_mean,
-    "std_mean": written_out.deviation_and_mean,
-    "glu": written_out.gated,
-    "bilinear": written_out.bilinear,
-    "cosine_similarity": written_out.cosine_similarity,
-    "pairwise_distance": written_out.pairwise_distance,
-    "scaled_dot_product_attention": written_out.attention,
 }

@@ -28,6 +28,7 @@ from captum._engine.rules.operation import (
 )
 from captum._engine.rules.report import Rules
 from captum._engine.rules.secants import PIECEWISE, SMOOTH
+from captum._engine.rules.written_out import DROPOUTS
 
 # fmt: off
 # Graph nodes of functions with f(t x) = t f(x): their gradient hands all relevance on. Softmax is
@@ -48,7 +49,6 @@ _KEEPING = words("""
 WEIGHTED = ["linear", *(f"conv{t}{n}d" for n in "123" for t in ("", "_transpose"))]
 MAPS = [*WEIGHTED, "matmul", "mm", "bmm", "mv", "einsum", "addmm"]
 HOMOGENEOUS_NAMES = words("relu leaky_relu prelu abs rrelu positive")
-DROPOUTS = words("dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout")
 # What passes relevance on in its place, whatever rule its module has.
 _PASSING = PIECEWISE | SMOOTH | DROPOUTS | {"pow", "float_power"}
 # What is linear and works entry by entry, where one operand is live.

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from captum._engine.errors import wrong
-from captum._engine.rules.operation import Operation, Rule
+from captum._engine.rules.operation import Operation, Rule, words
 
 State = tuple[Tensor, ...]
 Cell = Callable[[Tensor, State, Tensor, Tensor | None], State]
@@ -429,3 +429,30 @@ def active(what: str) -> Exception:
         f"{what}, in training mode",
         "model.eval()",
     )
+
+
+DROPOUTS = words("dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout")
+
+# What every table starts from.
+WRITTEN_OUT: dict[str, Rule] = {
+    **dict.fromkeys(["vector_norm", "linalg_vector_norm"], vector_norm),
+    **dict.fromkeys(["linalg_norm", "linalg_matrix_norm"], norm),
+    **dict.fromkeys(sorted(DROPOUTS), dropout),
+    "softmin": softmin,
+    "baddbmm": add_product,
+    "addbmm": add_summed_product,
+    "addmv": add_product,
+    "addr": add_outer,
+    "addcmul": addcmul,
+    "addcdiv": addcdiv,
+    "lerp": lerp,
+    "var": variance,
+    "std": deviation,
+    "var_mean": variance_and_mean,
+    "std_mean": deviation_and_mean,
+    "glu": gated,
+    "bilinear": bilinear,
+    "cosine_similarity": cosine_similarity,
+    "pairwise_distance": pairwise_distance,
+    "scaled_dot_product_attention": attention,
+}
