@@ -26,6 +26,7 @@ from captum.attr.lrp_rules import (
     FlatRule,
     GammaRule,
     GateRule,
+    cp_lrp,
     epsilon_plus,
 )
 
@@ -218,10 +219,11 @@ def test_a_function_written_out_is_that_function() -> None:
         return 0.5 * x * (1 + torch.erf(x / 2**0.5))
 
     x = drawn(3, 4)
-    close(
-        LRP(lambda x: (written(x @ W) @ W).sum(1)).attribute(x),
-        LRP(lambda x: (F.gelu(x @ W) @ W).sum(1)).attribute(x),
-    )
+    for rules in ([], cp_lrp()):  # nor is it a gate
+        close(
+            LRP(lambda x: (written(x @ W) @ W).sum(1), rules=rules).attribute(x),
+            LRP(lambda x: (F.gelu(x @ W) @ W).sum(1), rules=rules).attribute(x),
+        )
 
 
 def test_a_gate_is_constant() -> None:

@@ -21,7 +21,7 @@ from captum._engine.nest import scored
 from captum._engine.progress import Progress
 from captum._engine.rules.operation import Rule
 from captum._engine.rules.relevance import RELEVANCE, identity
-from captum._engine.rules.relevance_mode import Place, RelevanceRules
+from captum._engine.rules.relevance_mode import HOMOGENEOUS_NAMES, Place, RelevanceRules
 from captum._engine.site import Layer, Side, Site
 from captum.attr.base import (
     Attribution,
@@ -38,7 +38,8 @@ Selector = str | int | range | nn.Module | type[nn.Module] | Callable[[Place], b
 RuleList = Sequence[tuple[Selector, PropagationRule]]
 
 
-_NAMES = frozenset(RELEVANCE)  # of operations
+# Of operations: those with a rule, and those whose gradient is theirs.
+_NAMES = frozenset(RELEVANCE) | HOMOGENEOUS_NAMES | {"softmax", "log_softmax", "logsumexp"}
 
 
 class Choice:
@@ -121,7 +122,7 @@ class Choice:
 
     def operations(self) -> dict[str, Rule]:
         """Operations of the user's own that have a rule by their name."""
-        names = [s for s, _ in self.pairs if isinstance(s, str) and s not in _NAMES]
+        names = [s for s, _ in self.pairs if isinstance(s, str) and s not in RELEVANCE]
         return dict.fromkeys(names, identity)  # until its place has its rule
 
 

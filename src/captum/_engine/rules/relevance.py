@@ -143,8 +143,9 @@ def _scaled(saved: Sequence[Tensor], g: Tensor) -> Sequence[Tensor]:
 def gated(op: Operation) -> Any:
     """A product in which an activation says how much of the other operand goes on."""
     mode: RelevanceMode = op.mode
-    bent = [t for t in flat(op.args) if op.live(t) and mode.trace(t).bent]
-    if op.live_count != 2 or len(bent) != 1:
+    operands = [t for t in flat(op.args) if op.live(t)]
+    bent = [t for t in operands if mode.trace(t).bent]
+    if len(operands) != 2 or len(bent) != 1 or mode.common(operands) is not None:
         return product(op)
     args = tuple(a.detach() if a is bent[0] else a for a in op.args)
     return _shared(op, args, 1)
