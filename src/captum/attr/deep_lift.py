@@ -244,7 +244,7 @@ class _DeepLift(Attribution):
     ) -> Any:
         progress = Progress(self.get_name(), show_progress)
         named, opaque = split_rules(self.forward_func, own)
-        rules = Rules({**SECANTS, **named}, opaque, named=report, references=True)
+        rules = Rules({**SECANTS, **named}, opaque, named=report)
         how = replace(how, delta=delta or report or strict)
         with self._open(
             *given, at=at, of=of, rows=rows, grad_kwargs=grad_kwargs, progress=progress

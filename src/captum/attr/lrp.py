@@ -50,8 +50,8 @@ class Choice:
         self.model = owner(model)
         self._refuse_double_meanings()
         self.default = EpsilonRule()
-        self.modules = list(self.model.modules()) if self.model is not None else []
-        own = {m: rule for m in self.modules if (rule := _own_rule(m)) is not None}
+        modules = self.model.modules() if self.model is not None else ()
+        own = {m: rule for m in modules if (rule := _own_rule(m)) is not None}
         rules = [*own.values(), *(rule for _, rule in self.pairs)]
         # Of a function nobody knows which modules it calls, before they run.
         self.named = bool(

@@ -5,6 +5,7 @@ The arguments are those of `torch.nn.functional`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,28 +23,21 @@ def _reduced(rows: Tensor, reduction: str, weight: Tensor | None = None) -> Tens
     return rows.sum() if reduction == "sum" else rows.mean()
 
 
-@written
-def squared(
-    x: Tensor,
-    target: Tensor,
-    size_average: Any = None,
-    reduce: Any = None,
-    reduction: str = "mean",
-    weight: Tensor | None = None,
-) -> Tensor:
-    return _reduced((x - target).square(), reduction, weight)
+def of_error(function: Callable[[Tensor], Tensor]) -> Rule:
+    """A loss that is a function of the error, entry by entry."""
 
+    @written
+    def loss(
+        x: Tensor,
+        target: Tensor,
+        size_average: Any = None,
+        reduce: Any = None,
+        reduction: str = "mean",
+        weight: Tensor | None = None,
+    ) -> Tensor:
+        return _reduced(function(x - target), reduction, weight)
 
-@written
-def absolute(
-    x: Tensor,
-    target: Tensor,
-    size_average: Any = None,
-    reduce: Any = None,
-    reduction: str = "mean",
-    weight: Tensor | None = None,
-) -> Tensor:
-    return _reduced((x - target).abs(), reduction, weight)
+    return loss
 
 
 @written
@@ -137,8 +131,8 @@ def binary(
 
 
 LOSSES: dict[str, Rule] = {
-    "mse_loss": squared,
-    "l1_loss": absolute,
+    "mse_loss": of_error(torch.square),
+    "l1_loss": of_error(torch.abs),
     "huber_loss": huber,
     "smooth_l1_loss": smooth,
     "cross_entropy": cross_entropy,

@@ -219,6 +219,10 @@ class RuleMode(TorchFunctionMode):
             )
         rule = self._rule(func, name) if moves and torch.is_grad_enabled() else None
         if rule is None:
+            body = body_of(func)
+            if body is not None:  # its parts, one by one
+                with self:
+                    return body(*args, **kwargs)
             ends = {t.grad_fn for t in live}  # before a call in place gives them another
             result = self._ordinary(func, name, args, kwargs)
             if moves:
@@ -246,11 +250,7 @@ class RuleMode(TorchFunctionMode):
         return self.rules.get(name) if module is None else self.opaque.get(module)
 
     def _ordinary(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """An operation without a rule: as it is, or its parts one by one."""
-        body = body_of(func)
-        if body is not None:
-            with self:
-                return body(*args, **kwargs)
+        """An operation without a rule, as it is."""
         result = func(*args, **kwargs)
         self._follow(result)
         if resolve(func)[1]:
@@ -322,7 +322,7 @@ class RuleMode(TorchFunctionMode):
                 name = getattr(func.__self__, "__name__", name)
             name = name if torch.is_grad_enabled() else f"{name} under no_grad"
             self.stopped.setdefault(f"{name} in {self._place}" if self._place else name)
-        elif name not in LINEAR_NAMES and body_of(func) is None:
+        elif name not in LINEAR_NAMES:
             self._claim(found, ends, UNRULED, name)
 
     def claim(self, result: Any, origins: Any) -> None:

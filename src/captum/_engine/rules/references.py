@@ -20,7 +20,7 @@ from torch.autograd.graph import get_gradient_edge
 from captum._engine.errors import wrong
 from captum._engine.nest import Tensors, map_tensors
 from captum._engine.rules.mode import MARK, Elementwise, RuleMode
-from captum._engine.rules.operation import Operation, Rule, body_of, flat, resolve, words
+from captum._engine.rules.operation import Operation, Rule, flat, resolve, words
 from captum._engine.rules.shared_rows import NotShared, check_write, shared_result
 
 # One draw serves both ends.
@@ -180,10 +180,6 @@ class ReferenceMode(RuleMode):
     # -------------------------------------------------------------------------- interception
 
     def _ordinary(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        body = body_of(func)
-        if body is not None:
-            with self:
-                return body(*args, **kwargs)
         inplace = resolve(func)[1]
         if inplace and not self.live(args[0]):
             self._adopt(args[0])
@@ -266,17 +262,12 @@ def _view_like(view: Tensor, base: Tensor, reference: Tensor) -> Tensor:
     return reference.as_strided(view.size(), view.stride(), offset)
 
 
-def secant_rule(
-    title: str, slope: Callable[[Operation, Tensor, Tensor, Tensor, Tensor], Tensor]
-) -> Elementwise:
+class Secant(Elementwise):
     """A rule for an operation entry by entry, from the slope between its two ends.
 
     `slope(op, a, b, fa, fb)` gets the argument and the value at x and at the reference.
     """
-    return _Secant(title, slope)
 
-
-class _Secant(Elementwise):
     def __init__(
         self, title: str, slope: Callable[[Operation, Tensor, Tensor, Tensor, Tensor], Tensor]
     ) -> None:

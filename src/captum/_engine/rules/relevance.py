@@ -281,7 +281,9 @@ def rms_norm(op: Operation) -> Any:
 def group_norm(op: Operation) -> Any:
     x, groups = op.args[0], op.argument(1, "num_groups")
     eps = op.argument(4, "eps", 1e-5)
-    weight, bias = (_per_channel(op.argument(*a), x) for a in ((2, "weight"), (3, "bias")))
+    weight, bias = (
+        written_out.per_channel(op.argument(*a), x) for a in ((2, "weight"), (3, "bias"))
+    )
     with op.mode:
         parts = x.reshape(len(x), groups, -1)
         centred = parts - parts.mean(-1, keepdim=True)
@@ -294,13 +296,11 @@ def instance_norm(op: Operation) -> Any:
     x = op.args[0]
     if not op.argument(5, "use_input_stats", True):
         return op.run()
-    weight, bias = (_per_channel(op.argument(*a), x) for a in ((3, "weight"), (4, "bias")))
+    weight, bias = (
+        written_out.per_channel(op.argument(*a), x) for a in ((3, "weight"), (4, "bias"))
+    )
     dims = tuple(range(2, x.ndim))
     return _normalised(op, dims, op.argument(7, "eps", 1e-5), weight, bias, centred=True)
-
-
-def _per_channel(weight: Tensor | None, x: Tensor) -> Tensor | None:
-    return None if weight is None else weight.view(-1, *[1] * (x.ndim - 2))
 
 
 def pooling(op: Operation) -> Any:

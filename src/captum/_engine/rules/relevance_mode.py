@@ -240,9 +240,6 @@ class RelevanceMode(RuleMode):
                 self.made(result, operands[0], bent=name in HOMOGENEOUS_NAMES)
         return result
 
-    def source(self, leaf: Tensor, index: int, origin: Tensor) -> None:
-        self._mark(leaf)  # nothing of how it was made: relevance ends here
-
     def observed(self, value: Tensor) -> None:
         """A value whose relevance is asked for: no fold may lead past it."""
         if self.live(value):

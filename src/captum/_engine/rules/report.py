@@ -71,7 +71,6 @@ class Rules:
         table: operation -> rule.
         opaque: rules for whole modules.
         named: whether it is to be known which module runs.
-        references: whether rules need to know the values at a reference.
     """
 
     def __init__(
@@ -80,19 +79,15 @@ class Rules:
         opaque: Mapping[nn.Module, Rule] | None = None,
         *,
         named: bool = False,
-        references: bool = False,
     ) -> None:
-        self.table, self.opaque = table, opaque or {}
-        self.named, self.references = named, references
+        self.table, self.opaque, self.named = table, opaque or {}, named
         self.report = Report()
         self.halved = False  # whether something ran in half precision
 
     def mode(
         self, model: Any, references: Sequence[Tensor] | None = None, shared: bool = False
     ) -> RuleMode:
-        """A mode for one pass."""
-        if not self.references:
-            return RuleMode(self.table, model, opaque=self.opaque, named=self.named)
+        """A mode for one pass: one that knows references, unless a subclass has another."""
         return ReferenceMode(
             self.table,
             model,

@@ -30,7 +30,7 @@ from captum._engine.nest import map_tensors
 from captum._engine.rules import losses, written_out
 from captum._engine.rules.operation import Operation, Rule, words
 from captum._engine.rules.primitives import carry, swap
-from captum._engine.rules.references import secant_rule
+from captum._engine.rules.references import Secant
 from captum._engine.rules.secants_choices import POOLS, extremum, max_pool, where
 from captum._engine.rules.secants_norms import (
     group_norm,
@@ -107,7 +107,7 @@ _CLOSED: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
     "exp": lambda a, b, fa, fb: logarithmic_mean(fa, fb, a - b),
 }
 
-elementwise = secant_rule("secant", elementwise_slope)
+elementwise = Secant("secant", elementwise_slope)
 
 
 def rrelu(op: Operation) -> Any:
@@ -131,7 +131,7 @@ def power(op: Operation) -> Any:
         return torch.exp(exponent * log)
 
 
-_SQUARE = secant_rule("secant", lambda op, a, b, fa, fb: a + b)
+_SQUARE = Secant("secant", lambda op, a, b, fa, fb: a + b)
 
 
 def prelu(op: Operation) -> Any:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from captum._engine.rules.operation import Operation
 from captum._engine.rules.primitives import carry
+from captum._engine.rules.written_out import per_channel
 
 
 def logarithmic_mean(p: Tensor, q: Tensor, gap: Tensor) -> Tensor:
@@ -156,10 +157,10 @@ def group_norm(op: Operation) -> Any:
     x, groups = op.args[0], op.argument(1, "num_groups")
     weight, bias = op.argument(2, "weight"), op.argument(3, "bias")
     if op.live(weight) or op.live(bias):
-        return _affine_apart(op, _per_channel(weight, x), _per_channel(bias, x))
+        return _affine_apart(op, per_channel(weight, x), per_channel(bias, x))
     shape = (len(x), groups, x[0].numel() // groups)
     eps = op.argument(4, "eps", 1e-5)
-    return _normalised(op, shape, (-1,), eps, _per_channel(weight, x), centred=True)
+    return _normalised(op, shape, (-1,), eps, per_channel(weight, x), centred=True)
 
 
 def instance_norm(op: Operation) -> Any:
@@ -168,15 +169,11 @@ def instance_norm(op: Operation) -> Any:
         return op.run()
     weight, bias = op.argument(3, "weight"), op.argument(4, "bias")
     if op.live(weight) or op.live(bias):
-        return _affine_apart(op, _per_channel(weight, x), _per_channel(bias, x))
+        return _affine_apart(op, per_channel(weight, x), per_channel(bias, x))
     shape, dims = _batched(op), tuple(range(2, x.ndim))
     eps = op.argument(7, "eps", 1e-5)
-    return _normalised(op, shape, dims, eps, _per_channel(weight, x), centred=True)
+    return _normalised(op, shape, dims, eps, per_channel(weight, x), centred=True)
 
 
 def _batched(op: Operation) -> tuple[int, ...]:
     return tuple(op.args[0].shape)
-
-
-def _per_channel(weight: Tensor | None, x: Tensor) -> Tensor | None:
-    return None if weight is None else weight.view(-1, *[1] * (x.ndim - 2))

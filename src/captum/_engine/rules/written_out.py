@@ -236,6 +236,11 @@ def softmin(x: Tensor, dim: int = -1, _stacklevel: int = 3, dtype: Any = None) -
     return torch.softmax(-x, dim, dtype=dtype)
 
 
+def per_channel(weight: Tensor | None, x: Tensor) -> Tensor | None:
+    """A number per channel, to be broadcast against (N, C, *S)."""
+    return None if weight is None else weight.view(-1, *[1] * (x.ndim - 2))
+
+
 def bias_of(op: Operation) -> Any:
     """The summand of a product that has one."""
     if op.name == "addmm":
