@@ -23,6 +23,8 @@ from captum._engine.errors import wrong
 from captum._engine.nest import Tensors, is_real
 
 Rows = int | Literal["auto"] | None
+# Rows for every copy of every example: all of them, or made for a pass's copies and examples.
+Points = Tensors | Callable[[slice, slice], Tensors]
 
 _MB = 1 << 20
 _CPU_ACTIVATION = 5 * _MB  # the largest one; about a core's share of the last cache
@@ -41,6 +43,7 @@ class RowLimit:
 
     rows: int
     fixed: bool
+    most: int = _MOST_ROWS  # the user's bound on what is learnt
     measured: bool = False
     stretch: int = 1  # times the rows, where each pass has a cost of its own
     weigh: Callable[[Tensor], Tensor] | None = None  # while measuring: also for who keeps no graph
@@ -55,10 +58,12 @@ class RowLimit:
         return cls(wanted, fixed=True, measured=True)
 
     @classmethod
-    def first(cls, inputs: tuple[Tensor, ...]) -> RowLimit:
+    def first(cls, inputs: tuple[Tensor, ...], most: int = _MOST_ROWS) -> RowLimit:
         """A guess from the inputs' sizes, for the first pass."""
         weight = sum(_row_bytes(x) for x in inputs)
-        return cls(max(1, min(_FIRST_ROWS, _FIRST_BYTES // max(weight, 1))), fixed=False)
+        guess = max(1, min(_FIRST_ROWS, _FIRST_BYTES // max(weight, 1)))
+        # Where the user's bound is lower, there is nothing to learn.
+        return cls(min(guess, most), fixed=False, most=most, measured=most <= guess)
 
     @contextmanager
     def measuring(self, rows: int, device: torch.device) -> Iterator[None]:
@@ -86,7 +91,7 @@ class RowLimit:
             if device.type == "cpu":
                 size, many = _CPU_ENOUGH
                 by_cache = min(by_cache, max(many, size * rows // largest))
-            self.rows = max(1, min(by_cache, by_memory, _MOST_ROWS))
+            self.rows = max(1, min(by_cache, by_memory, self.most))
 
     def share(self, left: int) -> int:
         """The rows of the next pass, of those that are left: alike, once the number is learnt."""
@@ -117,10 +122,17 @@ class Part:
     rows: int
     everything: bool  # the call as it came, neither split nor repeated
     copies: slice = field(default_factory=lambda: slice(0, 1))  # those that it has rows of
+    examples: slice = field(default_factory=lambda: slice(None))  # and of which examples
 
-    def call(self, inputs: Tensors | None) -> Call:
+    def call(self, inputs: Points | None) -> Call:
         """The pass's call; with its share of other inputs where they move."""
-        return self.make(inputs if inputs is None else tuple(map(self.take, inputs)))
+        return self.make(inputs if inputs is None else self.share(inputs))
+
+    def share(self, points: Points) -> Tensors:
+        """The pass's rows of what has a row for every copy of every example."""
+        if callable(points):
+            return points(self.copies, self.examples)
+        return tuple(map(self.take, points))
 
     def reference(self, rows: Tensor, copies: int) -> Tensor:
         """Its share of a reference: a row for every row, or one that a copy's rows share."""
@@ -147,6 +159,7 @@ def split(call: Call, copies: int, limit: RowLimit | None) -> Iterator[Part]:
     start = 0
     while start < copies * n:
         copy, row = divmod(start, n)
+        examples = slice(None)
         if row == 0 and limit.rows >= n:
             k = min(copies - copy, limit.rows // n)
             make, length = partial(call.tile, k), k * n
@@ -154,9 +167,9 @@ def split(call: Call, copies: int, limit: RowLimit | None) -> Iterator[Part]:
         else:
             length = limit.share(n - row)
             make = partial(call.narrow, row, length)
-            within = slice(copy, copy + 1)
+            within, examples = slice(copy, copy + 1), slice(row, row + length)
         take = partial(_rows, start=start, length=length)
-        yield Part(make, take, length, copies == 1 and length == n, within)
+        yield Part(make, take, length, copies == 1 and length == n, within, examples)
         start += length
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum._engine.batching import NotPerRow, Part, RowLimit, Rows, out_of_memory, split
+from captum._engine.batching import NotPerRow, Part, Points, RowLimit, Rows, out_of_memory, split
 from captum._engine.call import Call
 from captum._engine.errors import warn, wrong
 from captum._engine.explained import Explained, Neuron, Output
@@ -111,10 +111,13 @@ class Engine:
         call: Call,
         copies: int = 1,
         *,
-        inputs: Tensors | None = None,
-        values: Tensors | None = None,
+        inputs: Points | None = None,
+        values: Points | None = None,
     ) -> Tensor:
-        """The explained number for every row, shape (copies * N,); several targets lead."""
+        """The explained number for every row, shape (copies * N,); several targets lead.
+
+        The points may be made pass by pass, so that not all of them are in memory at once.
+        """
 
         def one(part: Part) -> list[Tensors]:
             edit = None if values is None else _place(part, values, lambda _source, live: live)
@@ -521,11 +524,11 @@ def _tied(x: Tensor) -> Tensor:
     return x.detach().requires_grad_().clone() if is_real(x) else x
 
 
-def _place(part: Part, values: Tensors | None, then: Edit) -> Edit:
+def _place(part: Part, values: Points | None, then: Edit) -> Edit:
     """An edit that puts the given values in the place of the live ones, in order."""
     if values is None:
         return then
-    rest = iter([part.take(v) for v in values])
+    rest = iter(part.share(values))
 
     def edit(source: int, live: Tensors) -> Tensors:
         new = tuple(next(rest) for _ in live)

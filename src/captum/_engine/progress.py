@@ -24,6 +24,12 @@ class Progress:
             self._shown().total = total
             self._shown().refresh()
 
+    def skip(self, rows: int) -> None:
+        """Rows of the plan that turned out not to be needed."""
+        if self.show and rows and self._shown().total is not None:
+            self._shown().total -= rows
+            self._shown().refresh()
+
     def add(self, rows: int) -> None:
         if self.show:
             self._shown().update(rows)

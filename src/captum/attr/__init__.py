@@ -31,7 +31,12 @@ from captum.attr.embeddings import (
     configure_interpretable_embedding_layer,
     remove_interpretable_embedding_layer,
 )
-from captum.attr.feature_ablation import FeatureAblation
+from captum.attr.feature_ablation import (
+    FeatureAblation,
+    LayerFeatureAblation,
+    NeuronFeatureAblation,
+)
+from captum.attr.feature_permutation import FeaturePermutation, LayerFeaturePermutation
 from captum.attr.grad_cam import (
     LayerCam,
     LayerGradCam,
@@ -53,10 +58,20 @@ from captum.attr.integrated_gradients import (
     LayerIntegratedGradients,
     NeuronIntegratedGradients,
 )
+from captum.attr.interactions import ShapleyInteractions
+from captum.attr.kernel_shap import KernelShap
 from captum.attr.layer_activation import LayerActivation
+from captum.attr.lime import Lime
+from captum.attr.lime_base import LimeBase
 from captum.attr.lrp import LRP, LayerLRP
 from captum.attr.noise_tunnel import NoiseTunnel, NoiseTunnelType
+from captum.attr.occlusion import Occlusion
+from captum.attr.owen import OwenValues
+from captum.attr.product_baselines import ProductBaselines
+from captum.attr.rise import RISE
 from captum.attr.saliency import NeuronGradient, Saliency
+from captum.attr.shapley import ShapleyValues, ShapleyValueSampling
+from captum.attr.similarity import get_exp_kernel_similarity_function
 from captum.attr.summary import (
     MSE,
     ClassSummarizer,
@@ -76,6 +91,7 @@ from captum.attr.summary import (
 __all__ = [
     "LRP",
     "MSE",
+    "RISE",
     "Attribution",
     "ClassSummarizer",
     "CommonStats",
@@ -85,6 +101,7 @@ __all__ = [
     "DeepLift",
     "DeepLiftShap",
     "FeatureAblation",
+    "FeaturePermutation",
     "GradientAttribution",
     "GradientShap",
     "GuidedBackprop",
@@ -95,6 +112,7 @@ __all__ = [
     "InternalAttribution",
     "InternalInfluence",
     "InterpretableEmbeddingBase",
+    "KernelShap",
     "Layer",
     "LayerActivation",
     "LayerAttribution",
@@ -102,6 +120,8 @@ __all__ = [
     "LayerConductance",
     "LayerDeepLift",
     "LayerDeepLiftShap",
+    "LayerFeatureAblation",
+    "LayerFeaturePermutation",
     "LayerGradCam",
     "LayerGradCamPlusPlus",
     "LayerGradientShap",
@@ -110,6 +130,8 @@ __all__ = [
     "LayerIntegratedGradients",
     "LayerLRP",
     "LayerScoreCam",
+    "Lime",
+    "LimeBase",
     "Max",
     "Mean",
     "Min",
@@ -119,16 +141,23 @@ __all__ = [
     "NeuronDeconvolution",
     "NeuronDeepLift",
     "NeuronDeepLiftShap",
+    "NeuronFeatureAblation",
     "NeuronGradient",
     "NeuronGradientShap",
     "NeuronGuidedBackprop",
     "NeuronIntegratedGradients",
     "NoiseTunnel",
     "NoiseTunnelType",
+    "Occlusion",
     "Output",
+    "OwenValues",
     "PerturbationAttribution",
+    "ProductBaselines",
     "Report",
     "Saliency",
+    "ShapleyInteractions",
+    "ShapleyValueSampling",
+    "ShapleyValues",
     "StatValue",
     "StdDev",
     "Sum",
@@ -139,6 +168,7 @@ __all__ = [
     "Var",
     "configure_interpretable_embedding_layer",
     "elementwise",
+    "get_exp_kernel_similarity_function",
     "lrp_rules",
     "remove_interpretable_embedding_layer",
     "visible",

@@ -10,11 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from captum._engine.batching import Rows
+from captum._engine.backgrounds import background, like_values
+from captum._engine.batching import RowLimit, Rows
 from captum._engine.call import Call, baselines, make_call
 from captum._engine.errors import wrong
 from captum._engine.evaluate import Engine
 from captum._engine.explained import Explained, Neuron
+from captum._engine.features import as_masks, make_features, masks_of
+from captum._engine.game import Game
 from captum._engine.model import Model
 from captum._engine.nest import scored
 from captum._engine.progress import Progress
@@ -165,6 +168,44 @@ class GradientAttribution(Attribution):
 
 class PerturbationAttribution(Attribution):
     """A method that changes the inputs and watches the output; no gradient is needed."""
+
+    @contextmanager
+    def _play(
+        self,
+        given: tuple[Any, Any, Any, Mapping[str, Any] | None],
+        baselines: Any = None,
+        feature_mask: Any = None,
+        *,
+        at: Site | None = None,
+        of: Explained | None = None,
+        site_baselines: bool = False,
+        rows: Rows = "auto",
+        show_progress: bool = False,
+    ) -> Iterator[Game]:
+        """A game whose players are the features: entries of the inputs, or of the site's values.
+
+        `baselines` are the inputs', or with `site_baselines` the site's own; `feature_mask` may
+        also be a function of the site's values that makes the players; `rows` bounds the
+        coalitions per pass.
+        """
+        progress = Progress(self.get_name(), show_progress)
+        with self._open(*given, at=at, of=of, progress=progress) as (engine, call):
+            per_pass = RowLimit.of(rows, "perturbations_per_eval")
+            if per_pass is not None:
+                engine.limit = RowLimit.first(call.inputs, per_pass.rows * call.rows)
+            at_inputs = isinstance(engine.at, Inputs)
+            values = call.inputs if at_inputs else engine.read(call)
+            bases = (
+                like_values(values, baselines)
+                if site_baselines
+                else background(engine, call, baselines)
+            )
+            if callable(feature_mask):
+                features = feature_mask(values)
+            else:
+                masks = masks_of(call, feature_mask) if at_inputs else as_masks(feature_mask)
+                features = make_features(values, masks)
+            yield Game(engine, call, values, bases, features)
 
 
 class InternalAttribution(Attribution):

@@ -8,42 +8,66 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum._engine.batching import RowLimit, Rows
-from captum._engine.call import Call, matched
-from captum._engine.call import baselines as baselines_of
-from captum._engine.errors import describe, wrong
-from captum._engine.evaluate import Engine
-from captum._engine.features import Features, make_features
-from captum._engine.nest import Tensors, scored
-from captum._engine.progress import Progress
-from captum._engine.site import Inputs
-from captum.attr.base import PerturbationAttribution, Scores
+from captum._engine.batching import Rows
+from captum._engine.explained import Explained
+from captum._engine.game import Game
+from captum._engine.site import Site
+from captum.attr.base import (
+    LayerAttribution,
+    Layers,
+    NeuronAttribution,
+    PerturbationAttribution,
+    Scores,
+)
 
 
-def feature_ablation(
-    engine: Engine, call: Call, values: Tensors, base: Tensors, features: Features
-) -> Tensor:
-    """f(v) - f(v without group g) for every group, shape (*lead, G, N)."""
+def feature_ablation(game: Game) -> Tensor:
+    """v(all) - v(all without g) for every feature g, shape (*lead, G, N)."""
 
-    def f(points: Tensors, copies: int = 1) -> Tensor:
-        if isinstance(engine.at, Inputs):
-            return engine.evaluate(call, copies, inputs=points)
-        return engine.evaluate(call, copies, values=points)
+    def without(features: Tensor) -> Tensor:
+        return features.unsqueeze(1) != torch.arange(game.players)
 
-    whole = f(values)
-    drops = []
-    for part in engine.copies(call, features.count):
-        k = part.stop - part.start
-        left = f(features.absent(values, base, part), k)
-        drops.append(whole.unsqueeze(engine.lead) - engine.by_copy(left, k))
-    return torch.cat(drops, engine.lead)
+    left = game.stream(game.players, without, once=True)
+    return game.full.unsqueeze(game.engine.lead) - left
 
 
-class FeatureAblation(PerturbationAttribution):
+class _Ablating(PerturbationAttribution):
+    """What the input, layer and neuron forms share."""
+
+    def _ablate(
+        self,
+        given: tuple[Any, Any, Any, Mapping[str, Any] | None],
+        baselines: Any,
+        mask: Any,
+        *,
+        at: Site | None = None,
+        of: Explained | None = None,
+        rows: Rows = "auto",
+        show_progress: bool = False,
+    ) -> Scores:
+        with self._play(
+            given,
+            baselines,
+            mask,
+            at=at,
+            of=of,
+            site_baselines=at is not None,
+            rows=rows,
+            show_progress=show_progress,
+        ) as game:
+            game.expect(game.players)
+            return game.arrange(feature_ablation(game))
+
+
+class FeatureAblation(_Ablating):
     r"""Score of a feature = f(x) - f(x with the feature at its baseline).
+
+    Where f is one number for the whole batch, so are the scores: (1, *F).
 
     Args:
         forward_func: the model; no gradient is needed.
+        at: where the features are: the inputs, or the values of a layer.
+        of: what is explained: the output at the target, or a neuron.
 
     >>> import torch
     >>> from captum.attr import FeatureAblation
@@ -67,44 +91,149 @@ class FeatureAblation(PerturbationAttribution):
 
         Args:
             inputs: see the glossary: a tensor (N, *F), or a tuple or dict of them.
-            baselines: see the glossary: what an absent feature is replaced by, zeros by default.
+            baselines: see the glossary: what an absent feature is replaced by, zeros by default;
+                a list, or rows (B, *F), to average over.
             target: see the glossary: the output to explain.
             additional_forward_args: see the glossary: what else the model takes, by position.
-            feature_mask: integers (1, *F) or (N, *F): entries with one number are one feature,
-                across inputs too; by default every entry is a feature.
-            perturbations_per_eval: features per pass, chosen by default.
+            feature_mask: see the glossary: entries with one number are one feature.
+            perturbations_per_eval: see the glossary: perturbations per pass at most.
             show_progress: a progress bar of model rows.
             forward_kwargs: what else the model takes, by keyword.
 
         Raises:
             ValueError: a mask or baselines that do not fit the inputs.
         """
-        progress = Progress(self.get_name(), show_progress)
-        given = (inputs, target, additional_forward_args, forward_kwargs)
-        with self._open(*given, progress=progress) as (engine, call):
-            at_inputs = isinstance(engine.at, Inputs)
-            start = baselines_of(call, baselines)
-            values = call.inputs if at_inputs else engine.read(call)
-            base = start if at_inputs else engine.read(call, inputs=start)
-            features = make_features(values, _masks(call, feature_mask, at_inputs))
-            engine.expect(call, features.count + 1, reads=0 if at_inputs else 2)
-            per_pass = RowLimit.of(perturbations_per_eval, "perturbations_per_eval")
-            if per_pass is not None:
-                engine.limit = RowLimit(per_pass.rows * call.rows, fixed=True, measured=True)
-            items = features.spread(feature_ablation(engine, call, values, base, features))
-            if not at_inputs:
-                return engine.arrange(call, items)
-            if not call.several:
-                return call.form.arrange(items)
-            return [call.form.arrange(each) for each in zip(*items, strict=True)]
+        return self._ablate(
+            (inputs, target, additional_forward_args, forward_kwargs),
+            baselines,
+            feature_mask,
+            rows=perturbations_per_eval,
+            show_progress=show_progress,
+        )
 
 
-def _masks(call: Call, given: Any, at_inputs: bool) -> Tensors | None:
-    if given is None:
-        return None
-    if not at_inputs:
-        return given if isinstance(given, tuple) else (given,)
-    if any(x.is_floating_point() for x in scored(given)):
-        raise wrong(ValueError, "a feature_mask of integers", describe(given), "mask.long()")
-    longs = call.moved(tuple(x.long() for x in call.inputs))  # masks are integers beside any input
-    return matched(longs, given, "feature_mask")
+class LayerFeatureAblation(LayerAttribution, _Ablating):
+    r"""Score of a part of a layer's value = f(x) - f(x with that part at its baseline).
+
+    What lies before the layer runs once.
+
+    Args:
+        forward_func: the model; no gradient is needed.
+        layer: a module of it, or a list of modules.
+        device_ids: accepted for code written for `torch.nn.DataParallel`; not needed.
+        of: explain a neuron instead of the output.
+
+    >>> import torch
+    >>> from captum.attr import LayerFeatureAblation
+    >>> model = torch.nn.Sequential(torch.nn.Identity(), torch.nn.Linear(2, 1, bias=False))
+    >>> x = torch.tensor([[2., 3.]])
+    >>> torch.equal(LayerFeatureAblation(model, model[0]).attribute(x), x * model[1].weight)
+    True
+    """
+
+    def __init__(
+        self,
+        forward_func: Any,
+        layer: Layers,
+        device_ids: list[int] | None = None,
+        *,
+        of: Explained | None = None,
+    ) -> None:
+        super().__init__(forward_func, layer, device_ids)
+        self._of = of
+
+    def attribute(
+        self,
+        inputs: Any,
+        layer_baselines: Any = None,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        layer_mask: Any = None,
+        attribute_to_layer_input: bool = False,
+        perturbations_per_eval: Rows = "auto",
+        show_progress: bool = False,
+        *,
+        forward_kwargs: Mapping[str, Any] | None = None,
+    ) -> Scores:
+        """Scores of shape (N, *L), as the layer's value; a tuple where that is one.
+
+        Args:
+            inputs: see the glossary: a tensor (N, *F), or a tuple or dict of them.
+            layer_baselines: what a part is replaced by: a number or a tensor (1 or N, *L) per
+                value of the layer, zeros by default.
+            target: see the glossary: the output to explain.
+            additional_forward_args: see the glossary: what else the model takes, by position.
+            layer_mask: integers (1 or N, *L) per value: entries with one number are one part;
+                by default every entry is.
+            attribute_to_layer_input: take the layer's input instead of its output.
+            perturbations_per_eval: see the glossary: perturbations per pass at most.
+            show_progress: a progress bar of model rows.
+            forward_kwargs: what else the model takes, by keyword.
+
+        Raises:
+            ValueError: a mask or baselines that do not fit the layer's value.
+        """
+        return self._ablate(
+            (inputs, target, additional_forward_args, forward_kwargs),
+            layer_baselines,
+            layer_mask,
+            at=self._site(attribute_to_layer_input),
+            rows=perturbations_per_eval,
+            show_progress=show_progress,
+        )
+
+
+class NeuronFeatureAblation(NeuronAttribution, _Ablating):
+    r"""Score of a feature = y(x) - y(x with the feature at its baseline), for a neuron y.
+
+    Args:
+        forward_func: the model; no gradient is needed.
+        layer: the neuron's layer.
+        device_ids: accepted for code written for `torch.nn.DataParallel`; not needed.
+
+    >>> import torch
+    >>> from captum.attr import NeuronFeatureAblation
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 3, bias=False), torch.nn.ReLU())
+    >>> x = torch.tensor([[2., 3.]])
+    >>> scores = NeuronFeatureAblation(model, model[0]).attribute(x, neuron_selector=1)
+    >>> torch.allclose(scores, x * model[0].weight[1])
+    True
+    """
+
+    def attribute(
+        self,
+        inputs: Any,
+        neuron_selector: Any,
+        baselines: Any = None,
+        additional_forward_args: Any = None,
+        feature_mask: Any = None,
+        attribute_to_neuron_input: bool = False,
+        perturbations_per_eval: Rows = "auto",
+        show_progress: bool = False,
+        *,
+        forward_kwargs: Mapping[str, Any] | None = None,
+    ) -> Scores:
+        """Scores of shape (N, *F), as the inputs.
+
+        Args:
+            inputs: see the glossary: a tensor (N, *F), or a tuple or dict of them.
+            neuron_selector: see the glossary: which neuron, or a function of the layer's value.
+            baselines: see the glossary: what an absent feature is replaced by, zeros by default.
+            additional_forward_args: see the glossary: what else the model takes, by position.
+            feature_mask: see the glossary: entries with one number are one feature.
+            attribute_to_neuron_input: select from the layer's input instead of its output.
+            perturbations_per_eval: see the glossary: perturbations per pass at most.
+            show_progress: a progress bar of model rows.
+            forward_kwargs: what else the model takes, by keyword.
+
+        Raises:
+            ValueError: a mask or baselines that do not fit the inputs.
+        """
+        return self._ablate(
+            (inputs, None, additional_forward_args, forward_kwargs),
+            baselines,
+            feature_mask,
+            of=self._neuron(neuron_selector, attribute_to_neuron_input),
+            rows=perturbations_per_eval,
+            show_progress=show_progress,
+        )
