@@ -24,7 +24,9 @@ from captum._engine.model import Model, mixes_rows
 from captum._engine.nest import Tensors, is_real, scored
 from captum._engine.one_pass import GraphLost, Pass, Runner
 from captum._engine.paths import wide
+from captum._engine.prefix import Prefix
 from captum._engine.progress import Progress
+from captum._engine.replay import Diverged
 from captum._engine.rules.mode import RuleMode
 from captum._engine.rules.references import ReferenceMode
 from captum._engine.rules.report import Rules
@@ -70,6 +72,7 @@ class Engine:
         self._more = False  # this pass is not the last of its kind
         self._learning = False  # this pass is measured, to size the next ones
         self._run = Runner(model, self.at, of or Output(), create_graph, grad_kwargs or {})
+        self._prefix: Prefix | None = None  # what lies before a layer, for values put there
 
     # ------------------------------------------------------------------ the three questions
 
@@ -120,10 +123,13 @@ class Engine:
         """
 
         def one(part: Part) -> list[Tensors]:
-            edit = None if values is None else _place(part, values, lambda _source, live: live)
             # While sizes are learnt a graph is built, as what it keeps is what is measured.
             with torch.set_grad_enabled(self.create_graph or self._learning):
-                numbers = self._run.forward(part.call(inputs), edit).numbers
+                if values is None:
+                    numbers = self._run.forward(part.call(inputs), None).numbers
+                else:
+                    run = self._put(call, copies, part, inputs, values, lambda _source, live: live)
+                    numbers = run.numbers
             # Copies: a view would keep the whole output in memory.
             return [tuple(n if self.create_graph else n.detach().clone() for n in numbers)]
 
@@ -166,15 +172,20 @@ class Engine:
 
             # What leads to the site is measured too, while sizes are learnt.
             with self._run.autograd(tied or self._learning):
-                part_call = part.call(inputs)
-                if tied:
-                    ends = (
-                        x if self.create_graph and x.requires_grad else _tied(x)
-                        for x in part_call.inputs
+                edit = self._run.leaf_maker(leaves, cut, tied)
+                if values is not None:
+                    run = self._with_graph(
+                        self._put(call, copies, part, inputs, values, edit), part
                     )
-                    part_call = part_call.moved(tuple(ends))
-                edit = _place(part, values, self._run.leaf_maker(leaves, cut, tied))
-                run = self._forward(part_call, edit, part)
+                else:
+                    part_call = part.call(inputs)
+                    if tied:
+                        ends = (
+                            x if self.create_graph and x.requires_grad else _tied(x)
+                            for x in part_call.inputs
+                        )
+                        part_call = part_call.moved(tuple(ends))
+                    run = self._forward(part_call, edit, part)
                 grads = self._run.backward(run.numbers, tuple(leaves))
             found = tuple(leaves) if self.create_graph else tuple(x.detach() for x in leaves)
             return [found, *grads]
@@ -439,6 +450,8 @@ class Engine:
                     ) from None
                 self.whole = self.scattered = True
                 self._run.seen = None  # once more, copy by copy
+            except Diverged:
+                pass  # once more: what lies before the site is run now
             except GraphLost:
                 self._run.early = True  # once more, with a graph from the start
             except RuntimeError as error:
@@ -481,12 +494,40 @@ class Engine:
     ) -> Pass:
         """A pass with a way back, unless a block of the model has lost it."""
         run = self._run.forward(call, edit, through=through, mode=mode)
+        return self._with_graph(run, part)
+
+    def _with_graph(self, run: Pass, part: Part) -> Pass:
         if not torch.is_grad_enabled():
             if not self._run.early:
                 raise GraphLost
             torch.set_grad_enabled(True)
         self._require_rows(run.numbers, part)
         return run
+
+    def _put(
+        self,
+        call: Call,
+        copies: int,
+        part: Part,
+        inputs: Points | None,
+        values: Points,
+        then: Edit,
+    ) -> Pass:
+        """A pass with values put at the site, where `then` sees them."""
+        shared = part.share(values)
+        rest = iter(shared)
+
+        def edit(source: int, live: Tensors) -> Tensors:
+            new = tuple(next(rest) for _ in live)
+            if any(old.shape != value.shape for old, value in zip(live, new, strict=True)):
+                raise NotPerRow
+            return then(source, tuple(v.to(old.device) for old, v in zip(live, new, strict=True)))
+
+        if inputs is not None or self.whole:
+            return self._run.forward(part.call(inputs), edit)
+        if self._prefix is None:
+            self._prefix = Prefix(self._run, self.progress)
+        return self._prefix.forward(call, copies, part, shared, edit)
 
     def _require_rows(self, tensors: Sequence[Tensor], part: Part) -> None:
         """Whether there is a row for each row of the pass: else rows cannot be split or repeated.
@@ -522,18 +563,3 @@ def _at_start(
 
 def _tied(x: Tensor) -> Tensor:
     return x.detach().requires_grad_().clone() if is_real(x) else x
-
-
-def _place(part: Part, values: Points | None, then: Edit) -> Edit:
-    """An edit that puts the given values in the place of the live ones, in order."""
-    if values is None:
-        return then
-    rest = iter(part.share(values))
-
-    def edit(source: int, live: Tensors) -> Tensors:
-        new = tuple(next(rest) for _ in live)
-        if any(old.shape != value.shape for old, value in zip(live, new, strict=True)):
-            raise NotPerRow
-        return then(source, tuple(v.to(old.device) for old, v in zip(live, new, strict=True)))
-
-    return edit

@@ -45,7 +45,8 @@ class Game:
         self.engine, self.call, self.features = engine, call, features
         self.values, self.bases = values, bases
         self.backgrounds = len(bases[0])
-        whole = engine.evaluate(call)
+        # At a layer its own values are put back: what comes before is then known for the others.
+        whole = engine.evaluate(call, values=None if isinstance(engine.at, Inputs) else values)
         self.kind = whole.dtype
         self.full = whole.to(wide(whole.dtype))  # v of all features, (*lead, N)
         _check_masks(features, self.full)

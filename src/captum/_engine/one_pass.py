@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from captum._engine.call import Call
 from captum._engine.errors import describe, wrong
@@ -128,13 +129,13 @@ class Runner:
         numbers: bool = True,
         through: Neuron | None = None,
         every: bool = False,
-        mode: RuleMode | None = None,
+        mode: TorchFunctionMode | None = None,
     ) -> Pass:
         """Run the model; `edit` sees the values at the site and says which go on.
 
         Without an `edit`, nobody looks at the site. Without `numbers`, the pass may end once the
         site has been seen. With `every`, values that cannot hold scores are seen too. A `mode`
-        gives what runs another way back.
+        sees what the model calls on the way.
         """
         token = current_pass.set(object())
         try:

@@ -30,6 +30,11 @@ class Progress:
             self._shown().total -= rows
             self._shown().refresh()
 
+    def more(self, rows: int) -> None:
+        """Rows beside the plan."""
+        self.skip(-rows)
+        self.add(rows)
+
     def add(self, rows: int) -> None:
         if self.show:
             self._shown().update(rows)
