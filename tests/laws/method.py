@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -24,14 +25,16 @@ _SIZES = ("internal_batch_size", "perturbations_per_eval", "nt_samples_batch_siz
 class Method:
     """A row: a method at a place, asked a question.
 
-    lands: what the scores have the shape of: "inputs", "layer", "layer input", "layers", or "map"
-        where channels are summed.
+    lands: what the scores have the shape of: "inputs", "layer", "layer input", "layers", "map"
+        where channels are summed, or "pairs" of features.
     sums: to f(x) - f(x0) on which nets: "any", "smooth", "linear" (those without bias, x0 being
         zero); to f(x), where what is added has a share of it: "unbiased"; or None.
     averages: its baselines are rows to average over, for every example.
     close: how exactly, on the nets where it sums.
     linear: the scores of a weighted sum of outputs are the weighted sum of their scores.
-    draws: uses random numbers; noise: one per entry of the inputs, so no symmetry is exact.
+    draws: uses random numbers; noise: for each input its own, so in parts they are others.
+    symmetric: interchangeable units score alike, whatever is drawn.
+    mixes: takes other examples to explain one with.
     per_unit: what has no influence scores zero.
     kinks: keeps its promise on models with kinks too, so that it has nothing to warn of.
     rectified: changes ReLU alone, and warns of models without one: its nets have them.
@@ -40,7 +43,7 @@ class Method:
     name: str
     make: Make
     options: Mapping[str, Any] = field(default_factory=dict)
-    lands: Literal["inputs", "layer", "layer input", "layers", "map"] = "inputs"
+    lands: Literal["inputs", "layer", "layer input", "layers", "map", "pairs"] = "inputs"
     asks: Literal["target", "neuron_selector", "of", "nothing"] = "target"
     sums: Literal["any", "smooth", "linear", "unbiased"] | None = None
     averages: bool = False
@@ -48,6 +51,8 @@ class Method:
     linear: bool = True
     draws: bool = False
     noise: bool = False
+    symmetric: bool = True
+    mixes: bool = False
     per_unit: bool = True
     kinks: bool = True
     rectified: bool = False
@@ -56,6 +61,11 @@ class Method:
     def complete(self) -> bool:
         """Whether scores sum to f(x) - f(x0) on smooth nets, from any x0."""
         return self.sums in ("any", "smooth")
+
+    @property
+    def perturbs(self) -> bool:
+        """Whether it asks for coalitions of features: absent in all examples, or in each."""
+        return isinstance(self.on(nets.smooth()), attr.PerturbationAttribution)
 
     @property
     def act(self) -> Callable[[Tensor], Tensor]:
@@ -94,7 +104,7 @@ class Method:
     def given(self, x: Any, **more: Any) -> dict[str, Any]:
         """The options for these inputs."""
         options = {**self.options, **more}
-        return {k: v.of(x) if isinstance(v, FromInputs) else v for k, v in options.items()}
+        return {k: v.of(x) if isinstance(v, PerInputs) else v for k, v in options.items()}
 
     def accepts(self, model: Any) -> set[str]:
         """The parameters of `attribute`; a tunnel passes on those of the method inside."""
@@ -124,8 +134,16 @@ class Method:
         return chosen.detach()
 
 
+class PerInputs(ABC):
+    """An option that is made for the inputs at hand."""
+
+    @abstractmethod
+    def of(self, inputs: Any) -> Any:
+        """The option."""
+
+
 @dataclass(frozen=True)
-class FromInputs:
+class FromInputs(PerInputs):
     """An option that has a row for each row of the inputs."""
 
     make: Callable[[Tensor], Tensor]

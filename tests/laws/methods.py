@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import torch
-
 from captum import attr
 from captum.attr import lrp_rules
-from laws.method import FromInputs, Make, Method, bent, by_hand, model_of, rows
+from laws.making import PLACES, on_inputs, on_layer, on_layers, on_neuron, placed, tunnel
+from laws.method import FromInputs, Method, bent, by_hand, model_of, rows
+from laws.methods_perturbation import PERTURBING
 
 # ------------------------------------------------------------------------- methods on inputs
 
@@ -32,36 +32,31 @@ _COMPOSITES: dict[str, Any] = {
 }
 
 
-def _on_inputs(kind: type[attr.Attribution], **settings: Any) -> Make:
-    return lambda net, what: kind(model_of(net), **settings)
-
-
-_IG = Method("IntegratedGradients", _on_inputs(attr.IntegratedGradients), sums="smooth")
+_IG = Method("IntegratedGradients", on_inputs(attr.IntegratedGradients), sums="smooth")
 _SHAP = Method(
     "GradientShap",
-    _on_inputs(attr.GradientShap),
+    on_inputs(attr.GradientShap),
     {"baselines": rows, "n_samples": 4},
     sums="linear",
     draws=True,
 )
-_XGRAD = Method("InputXGradient", _on_inputs(attr.InputXGradient), sums="linear")
-_SIGNED = Method("Saliency signed", _on_inputs(attr.Saliency), {"abs": False})
-_ABLATION = Method("FeatureAblation", _on_inputs(attr.FeatureAblation), sums="linear")
+_XGRAD = Method("InputXGradient", on_inputs(attr.InputXGradient), sums="linear")
+_SIGNED = Method("Saliency signed", on_inputs(attr.Saliency), {"abs": False})
 
-_LIFT = Method("DeepLift", _on_inputs(attr.DeepLift), sums="any")
+_LIFT = Method("DeepLift", on_inputs(attr.DeepLift), sums="any")
 _LIFT_SHAP = replace(
     _LIFT,
     name="DeepLiftShap",
-    make=_on_inputs(attr.DeepLiftShap),
+    make=on_inputs(attr.DeepLiftShap),
     options={"baselines": rows},
     averages=True,
 )
-_LRP = Method("LRP", _on_inputs(attr.LRP), sums="unbiased", close=1e-6)
-_GUIDED = Method("GuidedBackprop", _on_inputs(attr.GuidedBackprop), linear=False, rectified=True)
-_DECONV = replace(_GUIDED, name="Deconvolution", make=_on_inputs(attr.Deconvolution))
+_LRP = Method("LRP", on_inputs(attr.LRP), sums="unbiased", close=1e-6)
+_GUIDED = Method("GuidedBackprop", on_inputs(attr.GuidedBackprop), linear=False, rectified=True)
+_DECONV = replace(_GUIDED, name="Deconvolution", make=on_inputs(attr.Deconvolution))
 
 ON_INPUTS = [
-    Method("Saliency", _on_inputs(attr.Saliency), linear=False),
+    Method("Saliency", on_inputs(attr.Saliency), linear=False),
     _SIGNED,
     _XGRAD,
     _IG,
@@ -83,7 +78,7 @@ ON_INPUTS = [
     replace(
         _IG,
         name="IntegratedGradients sensitivity",
-        make=_on_inputs(attr.IntegratedGradients, multiply_by_inputs=False),
+        make=on_inputs(attr.IntegratedGradients, multiply_by_inputs=False),
         sums=None,
     ),
     _SHAP,
@@ -93,15 +88,14 @@ ON_INPUTS = [
         options={**_SHAP.options, "stdevs": 0.2},
         sums=None,
         noise=True,
+        symmetric=False,
     ),
     replace(
         _SHAP,
         name="GradientShap sensitivity",
-        make=_on_inputs(attr.GradientShap, multiply_by_inputs=False),
+        make=on_inputs(attr.GradientShap, multiply_by_inputs=False),
         sums=None,
     ),
-    _ABLATION,
-    replace(_ABLATION, name="FeatureAblation baseline", options={"baselines": 0.3}),
     _LIFT,
     replace(_LIFT, name="DeepLift baseline", options={"baselines": 0.3}),
     replace(
@@ -114,14 +108,14 @@ ON_INPUTS = [
     replace(
         _LIFT,
         name="DeepLift sensitivity",
-        make=_on_inputs(attr.DeepLift, multiply_by_inputs=False),
+        make=on_inputs(attr.DeepLift, multiply_by_inputs=False),
         sums=None,
     ),
     _LIFT_SHAP,
     replace(
         _LIFT_SHAP,
         name="DeepLiftShap sensitivity",
-        make=_on_inputs(attr.DeepLiftShap, multiply_by_inputs=False),
+        make=on_inputs(attr.DeepLiftShap, multiply_by_inputs=False),
         sums=None,
     ),
     _LRP,
@@ -130,7 +124,7 @@ ON_INPUTS = [
         replace(
             _LRP,
             name=f"LRP {name}",
-            make=_on_inputs(attr.LRP, rules=rules),
+            make=on_inputs(attr.LRP, rules=rules),
             # Where nothing excites a unit, rules that look for it have nobody to hand it to.
             sums="unbiased" if "gamma" in name else None,
             close=1e-4,  # a stabiliser keeps its share
@@ -151,39 +145,15 @@ ON_INPUTS = [
 
 # ------------------------------------------------- the same methods with `at=`, `of=` and both
 
-_PLACES: dict[str, tuple[Any, Any]] = {
-    "at layer": ("layer", lambda net: net.layer),
-    "at layers": ("layers", lambda net: net.layers),
-    "at layer input": ("layer input", lambda net: attr.Layer(net.layer, side="input")),
-}
-
-
-def _placed(base: Method, place: str | None, neuron: bool) -> Method:
-    lands, at = _PLACES[place] if place else (base.lands, lambda net: None)
-    kind = type(base.make(torch.nn.Identity(), None))
-
-    def make(net: Any, what: Any) -> attr.Attribution:
-        of = attr.Neuron(net.neuron, what) if neuron else None
-        return kind(model_of(net), at=at(net), of=of)  # type: ignore[call-arg]
-
-    words = [base.name, *([place] if place else []), *(["of neuron"] if neuron else [])]
-    asks = "of" if neuron else base.asks
-    return replace(base, name=" ".join(words), make=make, lands=lands, asks=asks)
-
-
-_BASES = [_SIGNED, _XGRAD, _IG, _SHAP, _ABLATION, _LIFT, _LIFT_SHAP, _LRP, _GUIDED, _DECONV]
+_BASES = [_SIGNED, _XGRAD, _IG, _SHAP, _LIFT, _LIFT_SHAP, _LRP, _GUIDED, _DECONV]
 AT_AND_OF = [
-    *(_placed(base, place, neuron=False) for base in _BASES for place in _PLACES),
-    *(_placed(base, None, neuron=True) for base in _BASES),
-    *(_placed(base, "at layer", neuron=True) for base in _BASES),
+    *(placed(base, place, neuron=False) for base in _BASES for place in PLACES),
+    *(placed(base, None, neuron=True) for base in _BASES),
+    *(placed(base, "at layer", neuron=True) for base in _BASES),
 ]
 
 
 # ------------------------------------------------------------------------- methods on layers
-
-
-def _on_layer(kind: type[attr.Attribution], **settings: Any) -> Make:
-    return lambda net, what: kind(model_of(net), net.layer, **settings)  # type: ignore[call-arg]
 
 
 def _of_neuron(kind: type[attr.Attribution]) -> Method:
@@ -200,32 +170,28 @@ def _of_neuron(kind: type[attr.Attribution]) -> Method:
     )
 
 
-def _on_layers(kind: type[attr.Attribution]) -> Make:
-    return lambda net, what: kind(model_of(net), net.layers)  # type: ignore[call-arg]
-
-
 _PER_LAYER = [
     Method(
         "LayerActivation",
-        _on_layer(attr.LayerActivation),
+        on_layer(attr.LayerActivation),
         asks="nothing",
         linear=False,
         per_unit=False,
     ),
-    Method("LayerGradientXActivation", _on_layer(attr.LayerGradientXActivation), sums="linear"),
-    Method("LayerIntegratedGradients", _on_layer(attr.LayerIntegratedGradients), sums="smooth"),
-    replace(_SHAP, name="LayerGradientShap", make=_on_layer(attr.LayerGradientShap)),
+    Method("LayerGradientXActivation", on_layer(attr.LayerGradientXActivation), sums="linear"),
+    Method("LayerIntegratedGradients", on_layer(attr.LayerIntegratedGradients), sums="smooth"),
+    replace(_SHAP, name="LayerGradientShap", make=on_layer(attr.LayerGradientShap)),
     Method(
         "LayerConductance",
-        _on_layer(attr.LayerConductance),
+        on_layer(attr.LayerConductance),
         {"method": "riemann_trapezoid", "n_steps": 60},
         sums="smooth",
         close=0.2,
     ),
-    Method("InternalInfluence", _on_layer(attr.InternalInfluence), {"n_steps": 10}),
-    replace(_LIFT, name="LayerDeepLift", make=_on_layer(attr.LayerDeepLift)),
-    replace(_LIFT_SHAP, name="LayerDeepLiftShap", make=_on_layer(attr.LayerDeepLiftShap)),
-    replace(_LRP, name="LayerLRP", make=_on_layer(attr.LayerLRP)),
+    Method("InternalInfluence", on_layer(attr.InternalInfluence), {"n_steps": 10}),
+    replace(_LIFT, name="LayerDeepLift", make=on_layer(attr.LayerDeepLift)),
+    replace(_LIFT_SHAP, name="LayerDeepLiftShap", make=on_layer(attr.LayerDeepLiftShap)),
+    replace(_LRP, name="LayerLRP", make=on_layer(attr.LayerLRP)),
 ]
 _SEVERAL = {
     "LayerActivation": attr.LayerActivation,
@@ -240,10 +206,10 @@ _SEVERAL = {
 }
 _CHANNELS = {"attr_dim_summation": False}
 _CAMS = [
-    Method("LayerGradCam", _on_layer(attr.LayerGradCam), _CHANNELS),
-    Method("LayerHiResCam", _on_layer(attr.LayerHiResCam), _CHANNELS, sums="linear"),
-    Method("LayerGradCamPlusPlus", _on_layer(attr.LayerGradCamPlusPlus), _CHANNELS, linear=False),
-    Method("LayerCam", _on_layer(attr.LayerCam), _CHANNELS, linear=False),
+    Method("LayerGradCam", on_layer(attr.LayerGradCam), _CHANNELS),
+    Method("LayerHiResCam", on_layer(attr.LayerHiResCam), _CHANNELS, sums="linear"),
+    Method("LayerGradCamPlusPlus", on_layer(attr.LayerGradCamPlusPlus), _CHANNELS, linear=False),
+    Method("LayerCam", on_layer(attr.LayerCam), _CHANNELS, linear=False),
 ]
 ON_LAYERS = [
     *(replace(m, lands="layer") for m in (*_PER_LAYER, *_CAMS)),
@@ -257,46 +223,42 @@ ON_LAYERS = [
         for m in (*_PER_LAYER, *_CAMS)
     ),
     *(
-        replace(m, name=f"{m.name} of several", lands="layers", make=_on_layers(_SEVERAL[m.name]))
+        replace(m, name=f"{m.name} of several", lands="layers", make=on_layers(_SEVERAL[m.name]))
         for m in _PER_LAYER
     ),
     Method(
         "LayerIntegratedGradients path",
-        _on_layer(attr.LayerIntegratedGradients),
+        on_layer(attr.LayerIntegratedGradients),
         {"path": bent},
         lands="layer",
         sums="smooth",
     ),
     Method(
         "LayerGradientXActivation gradient",
-        _on_layer(attr.LayerGradientXActivation, multiply_by_inputs=False),
+        on_layer(attr.LayerGradientXActivation, multiply_by_inputs=False),
         lands="layer",
     ),
     replace(
         _LIFT,
         name="LayerDeepLift sensitivity",
-        make=_on_layer(attr.LayerDeepLift, multiply_by_inputs=False),
+        make=on_layer(attr.LayerDeepLift, multiply_by_inputs=False),
         lands="layer",
         sums=None,
     ),
     replace(
         _LRP,
         name="LayerLRP epsilon plus",
-        make=_on_layer(attr.LayerLRP, rules=_COMPOSITES["epsilon plus"]),
+        make=on_layer(attr.LayerLRP, rules=_COMPOSITES["epsilon plus"]),
         lands="layer",
         sums=None,
     ),
     *(_of_neuron(m) for m in (attr.LayerDeepLift, attr.LayerLRP)),
-    Method("LayerGradCam map", _on_layer(attr.LayerGradCam), lands="map", per_unit=False),
-    Method("LayerScoreCam", _on_layer(attr.LayerScoreCam), lands="map", per_unit=False),
+    Method("LayerGradCam map", on_layer(attr.LayerGradCam), lands="map", per_unit=False),
+    Method("LayerScoreCam", on_layer(attr.LayerScoreCam), lands="map", per_unit=False),
 ]
 
 
 # ------------------------------------------------------------------------ methods on neurons
-
-
-def _on_neuron(kind: type[attr.Attribution]) -> Make:
-    return lambda net, what: kind(model_of(net), net.neuron)  # type: ignore[call-arg]
 
 
 def _conductance(net: Any, what: Any) -> attr.Attribution:
@@ -304,22 +266,22 @@ def _conductance(net: Any, what: Any) -> attr.Attribution:
 
 
 ON_NEURONS = [
-    Method("NeuronGradient", _on_neuron(attr.NeuronGradient), asks="neuron_selector"),
+    Method("NeuronGradient", on_neuron(attr.NeuronGradient), asks="neuron_selector"),
     Method(
         "NeuronIntegratedGradients",
-        _on_neuron(attr.NeuronIntegratedGradients),
+        on_neuron(attr.NeuronIntegratedGradients),
         asks="neuron_selector",
         sums="smooth",
     ),
     replace(
         _SHAP,
         name="NeuronGradientShap",
-        make=_on_neuron(attr.NeuronGradientShap),
+        make=on_neuron(attr.NeuronGradientShap),
         asks="neuron_selector",
     ),
     Method("NeuronConductance", _conductance, {"neuron_selector": 1, "n_steps": 10}),
     *(
-        replace(m, name=f"Neuron{m.name}", make=_on_neuron(kind), asks="neuron_selector")
+        replace(m, name=f"Neuron{m.name}", make=on_neuron(kind), asks="neuron_selector")
         for m, kind in (
             (_LIFT, attr.NeuronDeepLift),
             (_LIFT_SHAP, attr.NeuronDeepLiftShap),
@@ -333,29 +295,18 @@ ON_NEURONS = [
 # ----------------------------------------------------------------------------- noise tunnels
 
 
-def _tunnel(base: Method, nt_type: str) -> Method:
-    return replace(
-        base,
-        name=f"NoiseTunnel {nt_type} {base.name}",
-        make=lambda net, what: attr.NoiseTunnel(base.make(net, what)),
-        options={**base.options, "nt_type": nt_type, "nt_samples": 4, "stdevs": 0.2},
-        sums=None,
-        linear=base.linear and nt_type == "smoothgrad",
-        draws=True,
-        noise=True,
-    )
-
-
-_BY_NAME = {m.name: m for m in (*ON_INPUTS, *AT_AND_OF, *ON_LAYERS, *ON_NEURONS)}
+_BY_NAME = {m.name: m for m in (*ON_INPUTS, *AT_AND_OF, *ON_LAYERS, *ON_NEURONS, *PERTURBING)}
 TUNNELS = [
-    *(_tunnel(_SIGNED, nt_type) for nt_type in ("smoothgrad", "smoothgrad_sq", "vargrad")),
+    *(tunnel(_SIGNED, nt_type) for nt_type in ("smoothgrad", "smoothgrad_sq", "vargrad")),
     *(
-        _tunnel(_BY_NAME[name], "smoothgrad")
+        tunnel(_BY_NAME[name], "smoothgrad")
         for name in (
             "Saliency",
             "IntegratedGradients",
             "GradientShap",
             "FeatureAblation",
+            "FeatureAblation masks",
+            "ShapleyValues",
             "LayerGradientXActivation of several",
             "LayerIntegratedGradients",
             "LayerConductance",
@@ -371,7 +322,7 @@ TUNNELS = [
     ),
 ]
 
-METHODS = [*ON_INPUTS, *AT_AND_OF, *ON_LAYERS, *ON_NEURONS, *TUNNELS]
+METHODS = [*ON_INPUTS, *AT_AND_OF, *ON_LAYERS, *ON_NEURONS, *PERTURBING, *TUNNELS]
 
 
 def keeping(law: Callable[[Method], Any]) -> list[Any]:

@@ -50,7 +50,7 @@ def test_a_target_per_example_is_a_loop_over_targets(method: Method) -> None:
     assert_same_scores(list(whole), loop, _CLOSE if "auto" in method.name else 1e-10)
 
 
-@pytest.mark.parametrize("method", METHODS, ids=name_of)
+@pytest.mark.parametrize("method", keeping(lambda m: not m.mixes), ids=name_of)
 def test_an_example_does_not_feel_the_others(method: Method) -> None:
     """Also where random numbers are drawn, as long as their order is the same."""
     net, x = method.net(), nets.images(4)

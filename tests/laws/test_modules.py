@@ -110,7 +110,7 @@ class Summed(nn.Module):
 _ADDITIVE = keeping(
     lambda m: (
         m.asks == "target"
-        and "Ablation" not in m.name
+        and not m.perturbs
         and m.name not in ("LayerScoreCam", "IntegratedGradients auto")
     )
 )
