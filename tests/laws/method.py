@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from captum import attr
-from captum._engine.nest import map_tensors
+from captum._engine.nest import map_tensors, scored, tensors
 from laws import nets
+from laws.compare import total
 from laws.unchanged import unchanged
 
 Make = Callable[[Any, Any], attr.Attribution]  # of a net and of what is asked about its neuron
@@ -35,6 +36,8 @@ class Method:
     draws: uses random numbers; noise: for each input its own, so in parts they are others.
     symmetric: interchangeable units score alike, whatever is drawn.
     mixes: takes other examples to explain one with.
+    centred: what is added to the output changes nothing.
+    rounds: how far rounding may take its scores, where it fits in float32.
     per_unit: what has no influence scores zero.
     kinks: keeps its promise on models with kinks too, so that it has nothing to warn of.
     rectified: changes ReLU alone, and warns of models without one: its nets have them.
@@ -53,6 +56,8 @@ class Method:
     noise: bool = False
     symmetric: bool = True
     mixes: bool = False
+    centred: bool = True
+    rounds: float = 0.0
     per_unit: bool = True
     kinks: bool = True
     rectified: bool = False
@@ -65,7 +70,9 @@ class Method:
     @property
     def perturbs(self) -> bool:
         """Whether it asks for coalitions of features: absent in all examples, or in each."""
-        return isinstance(self.on(nets.smooth()), attr.PerturbationAttribution)
+        made = self.on(nets.smooth())
+        inner = getattr(made, "attribution_method", made)
+        return isinstance(inner, attr.PerturbationAttribution)
 
     @property
     def act(self) -> Callable[[Tensor], Tensor]:
@@ -105,6 +112,17 @@ class Method:
         """The options for these inputs."""
         options = {**self.options, **more}
         return {k: v.of(x) if isinstance(v, PerInputs) else v for k, v in options.items()}
+
+    def total(self, scores: Any, x: Any) -> Tensor:
+        """All scores of each example, added up, those of a group of entries once, (N,)."""
+        items = scored(scores)
+        options = self.given(x)
+        groups = options.get("feature_mask", options.get("layer_mask"))
+        if groups is None or self.lands == "pairs":
+            return total(items)
+        ids = [m.expand_as(s) for m, s in zip(tensors(groups), items, strict=True)]
+        sizes = torch.cat([i.flatten() for i in ids]).bincount() / len(items[0])
+        return total([s / sizes[i].to(s.dtype) for s, i in zip(items, ids, strict=True)])
 
     def accepts(self, model: Any) -> set[str]:
         """The parameters of `attribute`; a tunnel passes on those of the method inside."""

@@ -14,7 +14,7 @@ from captum import attr
 from captum._engine.nest import map_tensors, tensors
 from captum.linear import LinearRegression, Ridge
 from laws.making import PLACES, PerPlace, on_inputs, on_layer, on_layers, on_neuron, placed
-from laws.method import FromInputs, Method, PerInputs
+from laws.method import FromInputs, Method, PerInputs, model_of
 
 # ------------------------------------------------------------------- options of features
 
@@ -64,16 +64,17 @@ class Hierarchy(PerPlace):
 
 @dataclass(frozen=True)
 class Window(PerPlace):
-    """The same window for every value."""
+    """The same window for every value; a smaller one where a layer is smaller."""
 
     sizes: tuple[int, ...]
+    small: tuple[int, ...] = (1, 2, 1)
 
     def of(self, inputs: Any) -> Any:
         several = isinstance(inputs, tuple | list | Mapping)
         return (self.sizes,) * len(list(tensors(inputs))) if several else self.sizes
 
     def at(self, place: str) -> Any:
-        return (self.sizes, self.sizes) if place == "layers" else self.sizes
+        return (self.sizes, self.sizes) if place == "layers" else self.small
 
 
 MASK: dict[str, PerInputs] = {"feature_mask": Groups()}
@@ -148,6 +149,7 @@ _RISE = Method(
     draws=True,
     noise=True,
     per_unit=False,
+    centred=False,
 )
 
 _ON_INPUTS = [
@@ -166,7 +168,11 @@ _ON_INPUTS = [
     replace(
         _OCCLUSION,
         name="Occlusion strides",
-        options={"sliding_window_shapes": Window((1, 3, 2)), "strides": 1, "baselines": 0.3},
+        options={
+            "sliding_window_shapes": Window((1, 3, 2)),
+            "strides": Window((1, 1, 1)),
+            "baselines": 0.3,
+        },
     ),
     _SHAPLEY,
     replace(
@@ -213,16 +219,16 @@ _ON_INPUTS = [
     replace(
         _LIME,
         name="Lime least squares",
-        make=on_inputs(attr.Lime, interpretable_model=LinearRegression()),
+        make=lambda net, what: attr.Lime(model_of(net), LinearRegression()),
         options={**MASK, "n_samples": 40},
+        rounds=1e-4,
     ),
     replace(
         _LIME,
         name="Lime own functions",
-        make=on_inputs(
-            attr.Lime, interpretable_model=Ridge(), similarity_func=near, perturb_func=drawn
-        ),
+        make=lambda net, what: attr.Lime(model_of(net), Ridge(), near, drawn),
         options={**MASK, "n_samples": 12},
+        rounds=1e-4,
     ),
     _RISE,
 ]

@@ -36,7 +36,7 @@ def assert_complete(method: Method, net: nets.Net, x: Tensor) -> None:
     changes = [change(method, net, x, start) for start in starts_of(method, x)]
     wanted = torch.stack(changes).mean(0)
     torch.testing.assert_close(
-        total(method.scores(net, x)), wanted, atol=method.close, rtol=method.close
+        method.total(method.scores(net, x), x), wanted, atol=method.close, rtol=method.close
     )
 
 
@@ -79,7 +79,7 @@ def test_scores_sum_from_a_baseline_of_each_example(method: Method) -> None:
     if method.averages:
         wanted = method.value(net, x) - method.value(net, start).mean()
     close = max(method.close, 1e-9)
-    torch.testing.assert_close(total(found), wanted, atol=close, rtol=close)
+    torch.testing.assert_close(method.total(found, x), wanted, atol=close, rtol=close)
 
 
 @pytest.mark.parametrize("method", keeping(lambda m: m.sums is not None), ids=name_of)
@@ -89,7 +89,8 @@ def test_scores_sum_exactly_on_a_linear_model(method: Method) -> None:
     more = {"baselines": start} if "baselines" in method.accepts(net) else {}
     wanted = change(method, net, x, start)
     close = max(1e-10, method.close if method.sums == "unbiased" else 0.0)
-    torch.testing.assert_close(total(method.scores(net, x, **more)), wanted, atol=close, rtol=close)
+    found = method.total(method.scores(net, x, **more), x)
+    torch.testing.assert_close(found, wanted, atol=close, rtol=close)
 
 
 def _with_delta(method: Method) -> bool:

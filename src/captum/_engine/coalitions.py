@@ -95,6 +95,8 @@ def _of_size(
     if room <= 4 * count:
         members = torch.tensor(list(combinations(range(players), size)))
         members = members[:room]  # of the middle size those that have player 0
+        if count == room:  # nothing is left to chance
+            return _with(players, members)
         return _with(players, members[shuffled(room, generator)[:count]])
     found: dict[bytes, Tensor] = {}
     while len(found) < count:

@@ -122,14 +122,17 @@ class Engine:
         The points may be made pass by pass, so that not all of them are in memory at once.
         """
 
+        def keep(_source: int, live: Tensors) -> Tensors:
+            # The caller's own may be asked about again, and what follows may work in place.
+            return live if callable(values) else tuple(x.clone() for x in live)
+
         def one(part: Part) -> list[Tensors]:
             # While sizes are learnt a graph is built, as what it keeps is what is measured.
             with torch.set_grad_enabled(self.create_graph or self._learning):
                 if values is None:
                     numbers = self._run.forward(part.call(inputs), None).numbers
                 else:
-                    run = self._put(call, copies, part, inputs, values, lambda _source, live: live)
-                    numbers = run.numbers
+                    numbers = self._put(call, copies, part, inputs, values, keep).numbers
             # Copies: a view would keep the whole output in memory.
             return [tuple(n if self.create_graph else n.detach().clone() for n in numbers)]
 
@@ -526,7 +529,9 @@ class Engine:
         if inputs is not None or self.whole:
             return self._run.forward(part.call(inputs), edit)
         if self._prefix is None:
-            self._prefix = Prefix(self._run, self.progress)
+            limit = self._limit(call)
+            most = limit.rows if limit.fixed else limit.most
+            self._prefix = Prefix(self._run, self.progress, most)
         return self._prefix.forward(call, copies, part, shared, edit)
 
     def _require_rows(self, tensors: Sequence[Tensor], part: Part) -> None:

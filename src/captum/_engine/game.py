@@ -45,8 +45,9 @@ class Game:
         self.engine, self.call, self.features = engine, call, features
         self.values, self.bases = values, bases
         self.backgrounds = len(bases[0])
+        self._at_inputs = isinstance(engine.at, Inputs)
         # At a layer its own values are put back: what comes before is then known for the others.
-        whole = engine.evaluate(call, values=None if isinstance(engine.at, Inputs) else values)
+        whole = engine.evaluate(call, values=None if self._at_inputs else values)
         self.kind = whole.dtype
         self.full = whole.to(wide(whole.dtype))  # v of all features, (*lead, N)
         _check_masks(features, self.full)
@@ -126,8 +127,7 @@ class Game:
         # Few rows are made in one go, many of them pass by pass.
         few = copies * sum(v.nbytes for v in self.values) <= _FEW_BYTES
         made = points(slice(0, copies), slice(None)) if few else points
-        at_inputs = isinstance(self.engine.at, Inputs)
-        where = {"inputs": made} if at_inputs else {"values": made}
+        where = {"inputs": made} if self._at_inputs else {"values": made}
         numbers = self.engine.evaluate(self.call, copies, **where)
         return self.engine.by_copy(numbers.to(self.full.dtype), copies)
 
@@ -177,7 +177,9 @@ class Game:
             base = base[(copies % self.backgrounds).to(base.device)]
         here = self.features.present(i, chosen, examples)
         if here is None:
-            return value.expand(len(chosen), *value.shape).flatten(0, 1)
+            rows = value.expand(len(chosen), *value.shape)
+            # What follows a layer may work in place.
+            return (rows if self._at_inputs else rows.clone()).flatten(0, 1)
         return torch.where(here.to(value.device), value, base).flatten(0, 1)
 
     def arrange(self, scores: Tensor) -> Any:
@@ -186,7 +188,7 @@ class Game:
 
     def arranged(self, items: Tensors) -> Any:
         """Scores per entry, (*lead, N, *F), in the user's shape."""
-        if not isinstance(self.engine.at, Inputs):
+        if not self._at_inputs:
             return self.engine.arrange(self.call, items)
         if not self.call.several:
             return self.call.form.arrange(items)

@@ -19,28 +19,44 @@ _PAYS = 32  # after so many rows more, a record is worth its proof
 _FEW = 2  # examples that a record is tried on
 
 
-@dataclass
-class _Taken:
-    """A recorded pass of the examples start to start + length."""
+@dataclass(frozen=True)
+class _Share:
+    """What a pass has rows of: some copies of the examples start to start + length."""
 
+    copies: int
     start: int
     length: int
-    recording: Recording
-    values: Tensors  # at the site, of the first of them
-    numbers: list[Tensor]  # and what was explained there
 
-    def holds(self, start: int, length: int) -> bool:
-        return self.start <= start and start + length <= self.start + self.length
+    @property
+    def rows(self) -> int:
+        return self.copies * self.length
+
+    def of(self, call: Call) -> Call:
+        return call.narrow(self.start, self.length).tile(self.copies)
+
+
+@dataclass
+class _Taken:
+    """A recorded pass, and a trial: what values at the site gave in it, as other rows."""
+
+    share: _Share
+    recording: Recording
+    trial: _Share
+    values: Tensors
+    numbers: list[Tensor]
 
 
 class Prefix:
     """The passes of one call in which values are put at a layer.
 
-    What comes before the layer is the same in all of them, whatever is put there.
+    What comes before the layer is the same in all of them, whatever is put there. No pass has
+    more than `most` rows: where these are too few for a trial with other numbers of rows, a record
+    serves passes of its own share alone.
     """
 
-    def __init__(self, run: Runner, progress: Progress) -> None:
+    def __init__(self, run: Runner, progress: Progress, most: int) -> None:
         self._run, self._progress = run, progress
+        self._alike = most < 2 * _FEW
         self._taken: list[_Taken] = []
         self._records: dict[int, Record] = {}
         self._asked = 0
@@ -55,32 +71,40 @@ class Prefix:
         part_call = part.call(None)
         if self._given_up:
             return self._run.forward(part_call, edit)
-        start = part.examples.start or 0
         here = part.copies.stop - part.copies.start
-        length = part.rows // here
-        taken = next((t for t in self._taken if t.holds(start, length)), None)
+        share = _Share(here, part.examples.start or 0, part.rows // here)
+        taken = next((t for t in self._taken if self._serves(t, share)), None)
         if taken is not None:
             ahead = (copies - part.copies.start) * call.rows
             record = self._record(call, taken) if self._asked + ahead >= _PAYS else None
             self._asked += part.rows
             if record is not None:
-                mode = Replaying(record, here, start - taken.start, length)
+                mode = Replaying(record, here, share.start - taken.share.start, share.length)
                 return self._replayed(mode, part_call, edit)
         # The first pass of all learns things of its own; results with a graph are not kept.
         elif self._run.seen is not None and not torch.is_grad_enabled():
-            return self._recorded(part_call, part.rows, values, edit, start, length)
+            return self._recorded(part_call, share, values, edit)
         return self._run.forward(part_call, edit)
 
-    def _recorded(
-        self, part_call: Call, rows: int, values: Tensors, edit: Edit, start: int, length: int
-    ) -> Pass:
-        mode = Recording(rows)
+    def _serves(self, taken: _Taken, share: _Share) -> bool:
+        if self._alike:
+            return taken.share == share
+        own = taken.share
+        return own.start <= share.start and share.start + share.length <= own.start + own.length
+
+    def _recorded(self, part_call: Call, share: _Share, values: Tensors, edit: Edit) -> Pass:
+        mode = Recording(share.rows)
+        trial = share if self._alike else _Share(2, share.start, min(_FEW, share.length))
+
+        def tried(rows: Tensor) -> Tensor:
+            rows = rows.detach()
+            return rows.clone() if self._alike else torch.cat([rows[: trial.length]] * 2)
+
+        kept = tuple(map(tried, values))  # before the model works on them in place
         result = self._run.forward(part_call, mode.watching(edit), mode=mode)
         if mode.finished():
-            few = min(_FEW, length)
-            first = tuple(v[:few].detach() for v in values)
-            numbers = [n[:few].detach() for n in result.numbers]
-            self._taken.append(_Taken(start, length, mode, first, numbers))
+            numbers = [tried(n) for n in result.numbers]
+            self._taken.append(_Taken(share, mode, trial, kept, numbers))
         else:
             self._given_up = True
         return result
@@ -110,37 +134,34 @@ class Prefix:
 
     def _proven(self, call: Call, taken: _Taken) -> Record | None:
         try:
-            record = Record(taken.recording, self._other(call, taken))
+            other = None if self._alike else self._other(call, taken)
+            record = Record(taken.recording, other)
             return record if self._tells_truth(call, taken, record) else None
         except Exception:  # a model that takes no other number of rows, for one
             return None
 
     def _other(self, call: Call, taken: _Taken) -> Recording:
         """A pass of another number of rows, up to the site."""
-        rows = 1 if taken.recording.rows == 2 else 2
-        few = call.narrow(taken.start, min(rows, taken.length))
+        rows = 1 if taken.share.rows == 2 else 2
+        few = min(rows, taken.share.length)
         mode = Recording(rows)
         edit = mode.watching(lambda _source, live: live)
-        self._run.forward(few.tile(rows // few.rows), edit, numbers=False, mode=mode)
+        share = _Share(rows // few, taken.share.start, few)
+        self._run.forward(share.of(call), edit, numbers=False, mode=mode)
         self._progress.more(rows)
         return mode
 
     def _tells_truth(self, call: Call, taken: _Taken, record: Record) -> bool:
-        """Whether two copies of a few examples, replayed, give the numbers that they gave."""
-        few = len(taken.values[0])
-        mode = Replaying(record, 2, 0, few)
+        """Whether the trial, replayed, gives the numbers that its rows gave."""
+        mode = Replaying(record, taken.trial.copies, 0, taken.trial.length)
         rest = iter(taken.values)
 
         def edit(_source: int, live: Tensors) -> Tensors:
-            return tuple(torch.cat([next(rest)] * 2) for _ in live)
+            return tuple(next(rest) for _ in live)
 
-        twice = call.narrow(taken.start, few).tile(2)
-        found = self._run.forward(twice, mode.watching(edit), mode=mode).numbers
-        self._progress.more(twice.rows)
-        return all(
-            _close(n, torch.cat([before] * 2))
-            for n, before in zip(found, taken.numbers, strict=True)
-        )
+        found = self._run.forward(taken.trial.of(call), mode.watching(edit), mode=mode).numbers
+        self._progress.more(taken.trial.rows)
+        return all(map(_close, found, taken.numbers))
 
 
 def _close(a: Tensor, b: Tensor) -> bool:

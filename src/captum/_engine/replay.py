@@ -161,13 +161,19 @@ class Record:
 
     Args:
         recording: a pass of all of them.
-        other: a pass of another number of rows, which starts with the first of them.
+        other: a pass of another number of rows, which starts with the first of them; None where
+            all passes that are replayed have the same rows.
 
     Raises:
         Diverged: the two do different things.
     """
 
-    def __init__(self, recording: Recording, other: Recording) -> None:
+    def __init__(self, recording: Recording, other: Recording | None) -> None:
+        self.steps, self.made = recording.steps, recording.made
+        self._share: tuple[int, int, int] | None = None
+        self._results: list[Tensor] = []
+        if other is None:
+            return
         pairs = zip(recording.steps, other.steps, strict=False)
         if len(recording.steps) != len(other.steps) or not all(
             a.function == b.function and a.writes == b.writes and _settled(a, b) for a, b in pairs
@@ -175,9 +181,6 @@ class Record:
             raise Diverged
         for one, two in zip(recording.made, other.made, strict=True):
             _find_rows(one, two, recording.rows, other.rows)
-        self.steps, self.made = recording.steps, recording.made
-        self._share: tuple[int, int, int] | None = None
-        self._results: list[Tensor] = []
 
     def results(self, copies: int, start: int, length: int) -> list[Tensor]:
         """All results for `copies` times the rows `start` to `start + length`."""

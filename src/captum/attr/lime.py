@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -45,12 +44,12 @@ def lime(
         slopes, _ = lasso(described, answers, weights, alpha=_ALPHA)
         return slopes.transpose(-1, -2)
     problems = zip(answers.reshape(-1, samples), weights.reshape(-1, samples), strict=True)
-    each = [_slopes(model, Nearby(described, *problem)) for problem in problems]
+    each = [_flat(fitted(model, Nearby(described, *problem))) for problem in problems]
     return torch.stack(each).to(answers).view(*answers.shape[:-1], -1).transpose(-1, -2)
 
 
-def _slopes(model: Model, data: Nearby) -> Tensor:
-    return torch.as_tensor(fitted(model, data)).detach().reshape(-1)
+def _flat(slopes: Any) -> Tensor:
+    return torch.as_tensor(slopes).detach().reshape(-1)
 
 
 class Lime(LimeBase):
@@ -143,8 +142,16 @@ class Lime(LimeBase):
 
         Raises:
             ValueError: no samples; a mask or baselines that do not fit the inputs.
+            TypeError: a generator beside a `perturb_func`.
         """
         check_samples(n_samples, "n_samples")
+        if generator is not None and self._perturb is not None:
+            raise wrong(
+                TypeError,
+                "no generator where perturb_func draws",
+                "both",
+                "a perturb_func that uses the generator itself",
+            )
         given = (inputs, target, additional_forward_args, forward_kwargs)
         with self._play(
             given, baselines, feature_mask, rows=perturbations_per_eval, show_progress=show_progress
@@ -164,18 +171,14 @@ class Lime(LimeBase):
         call = game.call
         together = game.full.shape[-1] != call.rows
         parts = [slice(None)] if together else [slice(n, n + 1) for n in range(call.rows)]
-        several = []
-        for target in call.targets:
-            one = replace(call, targets=(target,), several=False)
-            each = []
-            for part in parts:
-                around = self._around(game, baselines, part, generator)
-                own = one if together else one.narrow(part.start, 1)
-                each.append(_slopes(model, nearby(game.engine, own, around, samples)))
-            several.append(torch.stack(each, 1))
-        found = torch.stack(several) if call.several else several[0]
-        game.engine.lead = int(call.several)
-        return found.to(game.full)
+        each = []
+        for part in parts:
+            around = self._around(game, baselines, part, generator)
+            own = call if together else call.narrow(part.start, 1)
+            found = nearby(game.engine, own, around, samples).fits(model)
+            each.append(torch.stack([_flat(slopes) for slopes in found]))
+        scores = torch.stack(each, -1).to(game.full)
+        return scores if call.several else scores[0]
 
     def _around(
         self, game: Game, baselines: Any, part: slice, generator: torch.Generator | None

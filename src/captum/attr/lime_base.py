@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import GeneratorType
 from typing import Any
 
@@ -65,11 +65,16 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Nearby:
-    """What a surrogate is fitted to: descriptions (K, G), answers (K,) and weights (K,)."""
+    """What a surrogate is fitted to: descriptions (K, G), answers (*lead, K) and weights (K,)."""
 
     described: Tensor
     answers: Tensor
     weights: Tensor
+
+    def fits(self, model: Model) -> list[Any]:
+        """The representation of the model, once for each target."""
+        several = self.answers.reshape(-1, self.answers.shape[-1])
+        return [fitted(model, replace(self, answers=answers)) for answers in several]
 
 
 def nearby(engine: Engine, call: Call, around: Surroundings, samples: int) -> Nearby:
@@ -94,7 +99,7 @@ def nearby(engine: Engine, call: Call, around: Surroundings, samples: int) -> Ne
     device = call.inputs[0].device
     return Nearby(
         torch.cat(described).to(device, torch.float32),
-        torch.cat(answers),
+        torch.cat(answers, -1),
         torch.stack(weights).to(device),
     )
 
@@ -102,7 +107,9 @@ def nearby(engine: Engine, call: Call, around: Surroundings, samples: int) -> Ne
 def fitted(model: Model, data: Nearby) -> Any:
     """The representation of an interpretable model, fitted in one batch."""
     rows = TensorDataset(data.described, data.answers.float(), data.weights)
-    model.fit(DataLoader(rows, batch_size=len(rows)))
+    # A loader draws a seed for its workers, which must not move the user's random numbers.
+    own = torch.Generator()
+    model.fit(DataLoader(rows, batch_size=len(rows), generator=own))
     return model.representation()
 
 
@@ -123,14 +130,14 @@ def _answered(engine: Engine, call: Call, points: list[Tensors]) -> Tensor:
         _check_shapes(call, point)
     rows = tuple(torch.cat(each) for each in zip(*points, strict=True))
     numbers = engine.by_copy(engine.evaluate(call, copies, inputs=rows), copies)
-    if numbers.shape != (copies, 1):
+    if numbers.shape[-2:] != (copies, 1):
         raise wrong(
             ValueError,
             "a model that gives one number for each perturbed input",
-            f"numbers of shape {tuple(numbers.shape[1:])} for {call.rows} examples",
+            f"numbers of shape {tuple(numbers.shape[-1:])} for {call.rows} examples",
             "one example at a time: attribute(inputs[:1])",
         )
-    return numbers.flatten()
+    return numbers.squeeze(-1)
 
 
 def _check_shapes(call: Call, point: Tensors) -> None:
@@ -217,7 +224,7 @@ class LimeBase(PerturbationAttribution):
         forward_kwargs: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> Any:
-        """What the fitted model's `representation` returns.
+        """What the fitted model's `representation` returns; a list for several targets.
 
         Args:
             inputs: one example, (1, *F), or a tuple or dict of tensors; a batch only where the
@@ -248,7 +255,8 @@ class LimeBase(PerturbationAttribution):
                 kwargs,
             )
             engine.expect(call, n_samples)
-            return fitted(self.interpretable_model, nearby(engine, call, around, n_samples))
+            found = nearby(engine, call, around, n_samples).fits(self.interpretable_model)
+            return found if call.several else found[0]
 
 
 def _translation(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -125,12 +125,18 @@ class NoiseTunnel(Attribution):
             if draw_baseline_from_distrib:
                 given = matched(call, kwargs["baselines"], "baselines") or ()
                 starts = drawn(given, samples * call.rows, generator)
-            for first, k in _passes(samples, most if call.aligned else 1):
+            first = 0
+            while first < samples:
+                k = min(most if call.aligned else 1, samples - first)
                 options = _repeated(kwargs, call, k, shared or draw_baseline_from_distrib)
                 if starts is not None:
                     options["baselines"] = call.form.arrange(_taken(starts, first, k, samples))
                 noisy_inputs = call.form.arrange(_taken(rows, first, k, samples))
-                found.add(self.attribution_method.attribute(noisy_inputs, **options), k, with_delta)
+                result = self.attribution_method.attribute(noisy_inputs, **options)
+                if not found.add(result, k, with_delta):
+                    most = 1  # one score for all the copies: one at a time
+                    continue
+                first += k
             if tol is not None and found.within(tol):
                 break
         results = [found.result(_RESULTS[name])]
@@ -149,15 +155,21 @@ class _Found:
     moments: list[Moments] = field(default_factory=list)
     deltas: list[Tensor] = field(default_factory=list)
 
-    def add(self, result: Any, samples: int, with_delta: bool) -> None:
+    def add(self, result: Any, samples: int, with_delta: bool) -> bool:
+        """Take the scores of some copies, if each has its own."""
+        delta = None
         if with_delta:
             result, delta = result
-            self.deltas.append(delta.reshape(*delta.shape[:-1], samples, -1))
         items = scored(result)
+        if any(len(item) % samples for item in items):
+            return False
+        if delta is not None:
+            self.deltas.append(delta.reshape(*delta.shape[:-1], samples, -1))
         if not self.moments:
             self.form, self.moments = result, [Moments() for _ in items]
         for moments, item in zip(self.moments, items, strict=True):
             moments.add(item.reshape(samples, -1, *item.shape[1:]))
+        return True
 
     def within(self, tolerance: float) -> bool:
         return all(moments.within(tolerance) for moments in self.moments)
@@ -167,11 +179,6 @@ class _Found:
         return replaced(
             self.form, (read(m).to(d) for m, d in zip(self.moments, kinds, strict=True))
         )
-
-
-def _passes(samples: int, most: int) -> Iterator[tuple[int, int]]:
-    for first in range(0, samples, most):
-        yield first, min(most, samples - first)
 
 
 def _taken(rows: Tensors, first: int, count: int, samples: int) -> Tensors:
