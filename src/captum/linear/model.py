@@ -139,10 +139,14 @@ class LinearModel(nn.Module, Model):
                 "_construct_model_params(in_features=4, out_features=1)",
             )
         self.norm = _norm(norm_type, in_features, affine_norm)
-        self.linear = nn.Linear(in_features, out_features, bias=bias)
-        if weight_values is not None:
-            self.linear.to(weight_values)
+        if weight_values is None:
+            self.linear = nn.Linear(in_features, out_features, bias=bias)
+        else:  # nothing is drawn at random for what is known
+            self.linear = nn.Linear(in_features, out_features, bias=bias, device="meta")
+            self.linear.to_empty(device=weight_values.device).to(weight_values.dtype)
             self.linear.weight = nn.Parameter(weight_values)
+            if bias:
+                nn.init.zeros_(self.linear.bias)
         if bias_value is not None:
             self.linear.bias = nn.Parameter(bias_value)
         self._classes = classes
