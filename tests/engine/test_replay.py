@@ -104,7 +104,15 @@ class NoGrad(Net):
             return super().before(x)
 
 
-SAFE = [Net, Around, InPlace, Several, Flattened, Recurrent, NoGrad]
+class AsksAll(Net):
+    """Goes a way that depends on all examples together, as for a mask that hides nothing."""
+
+    def before(self, x):
+        h = super().before(x)
+        return h.exp() if bool((x[:, 0] > -0.2).all()) else h
+
+
+SAFE = [Net, Around, InPlace, Several, Flattened, Recurrent, NoGrad, AsksAll]
 
 
 class Noisy(Net):

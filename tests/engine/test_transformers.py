@@ -15,9 +15,11 @@ from transformers import (
     ViTForImageClassification,
 )
 
+from captum._engine import prefix
 from captum.attr import (
     IntegratedGradients,
     LayerActivation,
+    LayerFeatureAblation,
     LayerGradCam,
     LayerGradientXActivation,
     LayerIntegratedGradients,
@@ -133,3 +135,25 @@ def test_a_map_over_tokens():
     picture = LayerGradCam(model, model.vit.layernorm, reshape_transform=grid)
     assert tokens.shape == (2, 1, 17)
     assert picture.attribute(images, target=1).shape == (2, 1, 4, 4)
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_what_comes_before_a_layer_is_replayed(kind, monkeypatch):
+    """Also with a mask that the model makes of its own, and to the same numbers."""
+    model = {"bert": bert, "llama": llama}[kind]()
+    blocks = model.bert.encoder.layer[1].output if kind == "bert" else model.model.layers[1].mlp
+    target = 1 if kind == "bert" else (4, 5)
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+    method, replayed = LayerFeatureAblation(model, blocks), []
+    real = prefix.Prefix._replayed
+    monkeypatch.setattr(
+        prefix.Prefix, "_replayed", lambda *a: replayed.append(a) or real(*a), raising=True
+    )
+    options = {"target": target, "forward_kwargs": {"attention_mask": mask}}
+    found = method.attribute(IDS, **options)
+    assert replayed
+    monkeypatch.setattr(prefix, "_PAYS", 1 << 60)
+    replayed.clear()
+    wanted = method.attribute(IDS, **options)
+    assert not replayed
+    assert torch.allclose(found, wanted, atol=1e-12)
