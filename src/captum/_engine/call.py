@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from math import isnan
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -239,19 +240,19 @@ def matched(call: Call, given: Any, what: str) -> Tensors | None:
 def _like(x: Tensor, item: Any, call: Call, i: int, what: str) -> Tensor:
     if item is None:
         item = 0
+    integers = not (x.dtype.is_floating_point or x.dtype.is_complex)
+    title = f"{what} of an integer type for {call.form.title(i)}, which is {describe(x)}"
     if isinstance(item, Tensor):
-        if item.dtype.is_floating_point and not x.dtype.is_floating_point:
-            raise wrong(
-                TypeError,
-                f"{what} of an integer type for {call.form.title(i)}, which is {describe(x)}",
-                describe(item),
-                f"{what}.long()",
-            )
+        if item.dtype.is_floating_point and integers:
+            raise wrong(TypeError, title, describe(item), f"{what}.long()")
         return item.to(x.device) if item.dtype == x.dtype else item.to(x.device, x.dtype)
     try:
-        return torch.as_tensor(item, dtype=x.dtype, device=x.device)
+        made = torch.as_tensor(item, dtype=x.dtype, device=x.device)
     except (TypeError, ValueError, RuntimeError):
         raise _not_matched(call, what, item) from None
+    if integers and not np.array_equal(made.cpu().numpy(), np.asarray(item)):
+        raise wrong(TypeError, title, describe(item), f"{what}=0")
+    return made
 
 
 def baselines(call: Call, given: Any) -> Tensors:

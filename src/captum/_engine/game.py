@@ -48,8 +48,13 @@ class Game:
         self._at_inputs = isinstance(engine.at, Inputs)
         # At a layer its own values are put back: what comes before is then known for the others.
         whole = engine.evaluate(call, values=None if self._at_inputs else values)
-        self.kind = whole.dtype
-        self.full = whole.to(wide(whole.dtype))  # v of all features, (*lead, N)
+        real = whole.dtype.is_floating_point or whole.dtype.is_complex
+        self.kind = whole.dtype if real else torch.get_default_dtype()  # of scores
+        exact = wide(whole.dtype) if real else torch.float64
+        self.full = whole.to(exact)  # v of all features, (*lead, N)
+        # Differences of integers are integers, means of them are not.
+        counts = whole.dtype.is_signed and self.backgrounds == 1
+        self.kind_of_differences = whole.dtype if counts else self.kind
         _check_masks(features, self.full)
         self._known: dict[bytes, int] = {}
         self._worths: Tensor | None = None  # of the known coalitions, (*lead, K, N)
@@ -182,9 +187,9 @@ class Game:
             return (rows if self._at_inputs else rows.clone()).flatten(0, 1)
         return torch.where(here.to(value.device), value, base).flatten(0, 1)
 
-    def arrange(self, scores: Tensor) -> Any:
+    def arrange(self, scores: Tensor, kind: torch.dtype | None = None) -> Any:
         """Scores per feature, (*lead, G, N), in the user's shape; a list for several targets."""
-        return self.arranged(self.features.spread(scores.to(self.kind)))
+        return self.arranged(self.features.spread(scores.to(kind or self.kind)))
 
     def arranged(self, items: Tensors) -> Any:
         """Scores per entry, (*lead, N, *F), in the user's shape."""

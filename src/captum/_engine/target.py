@@ -162,7 +162,9 @@ def as_tensor(output: Any) -> Tensor:
         return output
     tensor = first_tensor(output)
     if tensor is None:
-        if isinstance(output, int | float | np.ndarray | np.generic):
+        if isinstance(output, float):  # as exact as Python has it
+            return torch.tensor(output, dtype=torch.float64)
+        if isinstance(output, int | np.ndarray | np.generic):
             return torch.as_tensor(output)
         raise wrong(
             TypeError,

@@ -56,7 +56,7 @@ class _Ablating(PerturbationAttribution):
             show_progress=show_progress,
         ) as game:
             game.expect(game.players)
-            return game.arrange(feature_ablation(game))
+            return game.arrange(feature_ablation(game), game.kind_of_differences)
 
 
 class FeatureAblation(_Ablating):

@@ -188,7 +188,7 @@ class FeaturePermutation(FeatureAblation):
         with self._play(given, None, mask, at=at, rows=rows, show_progress=show_progress) as game:
             game.expect(game.players)
             own = None if self.perm_func is _permute_feature else self.perm_func
-            return game.arrange(feature_permutation(game, own, generator))
+            return game.arrange(feature_permutation(game, own, generator), game.kind_of_differences)
 
 
 class LayerFeaturePermutation(LayerAttribution, FeaturePermutation):
