@@ -142,6 +142,11 @@ class LayerFeatureAblation(LayerAttribution, _Ablating):
         super().__init__(forward_func, layer, device_ids)
         self._of = of
 
+    @property
+    def attributor(self) -> type[FeatureAblation]:
+        """The method that does the same with parts of the inputs."""
+        return FeatureAblation
+
     def attribute(
         self,
         inputs: Any,

@@ -222,6 +222,11 @@ class LayerFeaturePermutation(LayerAttribution, FeaturePermutation):
         LayerAttribution.__init__(self, forward_func, layer, device_ids)
         self.perm_func, self._of = perm_func, of
 
+    @property
+    def attributor(self) -> type[FeaturePermutation]:
+        """The method that does the same with parts of the inputs."""
+        return FeaturePermutation
+
     def attribute(  # type: ignore[override]  # a layer_mask, as in the published package
         self,
         inputs: Any,
