@@ -15,17 +15,30 @@ QUADRATURES = ["gausslegendre", "riemann_left", "riemann_right", "riemann_middle
 
 
 def cases() -> dict[str, Case]:
-    """Every case of gradients, perturbations and tools, by name."""
-    from . import cases_inputs, cases_layers, cases_neurons, cases_tools
+    """Every case that is one number there and here, by name."""
+    from . import (
+        cases_inputs,
+        cases_layers,
+        cases_lrp,
+        cases_neurons,
+        cases_perturbation,
+        cases_perturbation_games,
+        cases_perturbation_layers,
+        cases_rules,
+        cases_tools,
+    )
 
-    return _gathered(cases_inputs, cases_layers, cases_neurons, cases_tools)
-
-
-def ruled() -> dict[str, Case]:
-    """The cases of methods with rules for the way back. They are recorded after the others."""
-    from . import cases_lrp, cases_rules
-
-    return _gathered(cases_rules, cases_lrp)
+    return _gathered(
+        cases_inputs,
+        cases_layers,
+        cases_neurons,
+        cases_perturbation,
+        cases_perturbation_layers,
+        cases_perturbation_games,
+        cases_rules,
+        cases_lrp,
+        cases_tools,
+    )
 
 
 def _gathered(*modules: Any) -> dict[str, Case]:

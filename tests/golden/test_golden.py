@@ -16,12 +16,12 @@ from torch.testing import assert_close
 
 from captum import attr
 
-from .cases import cases, ruled, sampled, trapezoids
+from .cases import cases, sampled, trapezoids
 from .models import Tabular, ToyModel, filled, tabular
 
 RECORDED = json.loads((Path(__file__).parent / "golden.json").read_text())
 GOLDEN = RECORDED["cases"]
-CASES, TRAPEZOIDS, SAMPLED = {**cases(), **ruled()}, trapezoids(), sampled()
+CASES, TRAPEZOIDS, SAMPLED = cases(), trapezoids(), sampled()
 _TOLERANCES = {torch.float32: (2e-5, 2e-6), torch.float64: (1e-6, 3e-7)}
 
 

@@ -200,9 +200,8 @@ class Game:
         return [self.call.form.arrange(each) for each in zip(*items, strict=True)]
 
     def per_feature(self, scores: Tensor) -> Any:
-        """Scores per feature as (N, G), (G,) for one example; a list for several targets."""
+        """Scores per feature as (N, G); a list for several targets."""
         by_row = scores.to(self.kind).transpose(-1, -2)
-        by_row = by_row.squeeze(-2) if by_row.shape[-2] == 1 else by_row
         return list(by_row) if self.call.several else by_row
 
 

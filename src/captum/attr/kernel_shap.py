@@ -116,7 +116,7 @@ class KernelShap(Lime):
             feature_mask: see the glossary: entries with one number are one feature.
             n_samples: coalitions, one model row per example each; all of them from 2^G - 2 on.
             perturbations_per_eval: see the glossary: perturbations per pass at most.
-            return_input_shape: False gives scores per feature, (N, G); (G,) for one example.
+            return_input_shape: False gives scores per feature, (N, G).
             show_progress: a progress bar of model rows.
             generator: see the glossary: where random numbers come from.
             forward_kwargs: what else the model takes, by keyword.

@@ -135,7 +135,7 @@ class Lime(LimeBase):
             feature_mask: see the glossary: entries with one number are one feature.
             n_samples: perturbed inputs, one model row per example each.
             perturbations_per_eval: see the glossary: perturbations per pass at most.
-            return_input_shape: False gives scores per feature, (N, G); (G,) for one example.
+            return_input_shape: False gives scores per feature, (N, G).
             show_progress: a progress bar of model rows.
             generator: see the glossary: where random numbers come from.
             forward_kwargs: what else the model takes, by keyword.

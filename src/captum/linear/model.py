@@ -14,6 +14,7 @@ from captum._engine.errors import wrong
 class Model(ABC):
     """A model simple enough to be read: fitted to data, it explains itself by its representation.
 
+    >>> import torch
     >>> class Mean(Model):
     ...     def fit(self, train_data, **kwargs):
     ...         self.mean = torch.cat([y for _, y in train_data]).mean()
@@ -50,6 +51,7 @@ class LinearModel(nn.Module, Model):
             It makes the layers with `model._construct_model_params` and returns statistics.
         kwargs: kept as `construct_kwargs`.
 
+    >>> import torch
     >>> def answer(model, dataloader, construct_kwargs):
     ...     model._construct_model_params(weight_values=torch.tensor([[4.0, 2.0]]), bias=False)
     >>> model = LinearModel(answer)

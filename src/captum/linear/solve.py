@@ -218,7 +218,7 @@ class _Descent:
         self.pull = pull.masked_fill(flat[..., None], 0.0)  # (P, G, R)
         diagonal = gram.diagonal(dim1=-2, dim2=-1)
         self.scale = torch.where(flat, 1.0, diagonal)[..., None]  # (P, G, 1)
-        self.rest = self._columns(self.pull)  # z: (G, B)
+        self.rest = self._columns(self.pull).clone()  # z: (G, B); steps are taken in place
         self.steps = list(self.rest.new_zeros(self.rest.shape))  # u: G rows (B,)
         self.tolerance = tol
         self.solution = torch.zeros_like(self.rest)
