@@ -164,11 +164,6 @@ class Game:
         """Model rows per coalition."""
         return self.call.rows * self.backgrounds
 
-    def points(self, coalitions: Tensor, examples: slice) -> Tensors:
-        """The values as coalitions leave them, (K * n, *F) for n examples; one baseline."""
-        within = slice(0, len(coalitions))
-        return tuple(self._points(i, coalitions, within, examples) for i in range(len(self.values)))
-
     def _points(self, i: int, coalitions: Tensor, within: slice, examples: slice) -> Tensor:
         """Value i as the coalitions of a pass leave it, (k * n, *F); a view where they all do."""
         value, base = self.values[i][examples], self.bases[i]

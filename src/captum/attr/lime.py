@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,10 +14,10 @@ from captum._engine.errors import wrong
 from captum._engine.explained import Explained
 from captum._engine.game import Game
 from captum._engine.model import Model as Explainee
-from captum._engine.nest import map_tensors
+from captum._engine.nest import map_tensors, tensors
 from captum._engine.sampling import check_samples
-from captum._engine.site import Site
-from captum.attr.base import Layers, PerturbationAttribution, Scores
+from captum._engine.site import Site, make_site
+from captum.attr.base import Layers, Scores
 from captum.attr.lime_base import LimeBase, Nearby, Surroundings, fitted, nearby
 from captum.attr.similarity import ExpKernel
 from captum.linear import Lasso, Model
@@ -50,6 +51,41 @@ def lime(
 
 def _flat(slopes: Any) -> Tensor:
     return torch.as_tensor(slopes).detach().reshape(-1)
+
+
+def default_perturb_func(
+    original_inp: Any, *, generator: torch.Generator | None = None, **kwargs: Any
+) -> Tensor:
+    """Each of `num_interp_features` features there or not, by the toss of a coin, (1, G)."""
+    chances = torch.full((1, kwargs["num_interp_features"]), 0.5)
+    return torch.bernoulli(chances, generator=generator).long()
+
+
+def default_from_interp_rep_transform(
+    curr_sample: Tensor, original_inputs: Any, **kwargs: Any
+) -> Any:
+    """The original where a feature is there in the sample (1, G), the baseline where it is not.
+
+    Args:
+        curr_sample: which features are there.
+        original_inputs: a tensor (1, *F), or a tuple or dict of them.
+        kwargs: feature_mask, integers below G, and baselines, both as for `Lime`.
+    """
+    given, masks = list(tensors(original_inputs)), tensors(kwargs["feature_mask"])
+    bases = _for_each(kwargs["baselines"], len(given))
+    made = (
+        torch.where(curr_sample[0].to(m.device)[m] > 0, x, torch.as_tensor(b).to(x))
+        for x, m, b in zip(given, masks, bases, strict=True)
+    )
+    return map_tensors(lambda _: next(made), original_inputs)
+
+
+def _for_each(given: Any, count: int) -> list[Any]:
+    """A baseline for each of the inputs, as users give them; None stands where an input is None."""
+    if not isinstance(given, tuple | list | Mapping):
+        return [given] * count
+    items = given.values() if isinstance(given, Mapping) else given
+    return [item for item in items if item is not None]
 
 
 class Lime(LimeBase):
@@ -91,10 +127,18 @@ class Lime(LimeBase):
         at: Site | Layers | None = None,
         of: Explained | None = None,
     ) -> None:
-        PerturbationAttribution.__init__(self, forward_func, at=at, of=of)
-        self._model = interpretable_model
-        self.similarity_func = ExpKernel() if similarity_func is None else similarity_func
-        self._perturb = perturb_func
+        super().__init__(
+            forward_func,
+            Lasso(alpha=_ALPHA) if interpretable_model is None else interpretable_model,
+            ExpKernel() if similarity_func is None else similarity_func,
+            default_perturb_func if perturb_func is None else perturb_func,
+            perturb_interpretable_space=True,
+            from_interp_rep_transform=default_from_interp_rep_transform,
+            to_interp_rep_transform=None,
+            of=of,
+        )
+        self._at = make_site(at)
+        self._own_model = interpretable_model
         if at is not None and self._kernel is None:
             raise wrong(
                 TypeError,
@@ -107,8 +151,8 @@ class Lime(LimeBase):
     @property
     def _kernel(self) -> ExpKernel | None:
         """The kernel, where samples can be drawn and weighed together from sums over features."""
-        given = self.similarity_func
-        return given if isinstance(given, ExpKernel) and self._perturb is None else None
+        given, plain = self.similarity_func, self.perturb_func is default_perturb_func
+        return given if isinstance(given, ExpKernel) and plain else None
 
     def attribute(  # type: ignore[override]  # baselines come second, as published
         self,
@@ -145,7 +189,7 @@ class Lime(LimeBase):
             TypeError: a generator beside a `perturb_func`.
         """
         check_samples(n_samples, "n_samples")
-        if generator is not None and self._perturb is not None:
+        if generator is not None and self.perturb_func is not default_perturb_func:
             raise wrong(
                 TypeError,
                 "no generator where perturb_func draws",
@@ -158,7 +202,7 @@ class Lime(LimeBase):
         ) as game:
             game.expect(n_samples)
             if self._kernel is not None:
-                scores = lime(game, n_samples, self._kernel, self._model, generator)
+                scores = lime(game, n_samples, self._kernel, self._own_model, generator)
             else:
                 scores = self._by_functions(game, baselines, n_samples, generator)
             return game.arrange(scores) if return_input_shape else game.per_feature(scores)
@@ -167,15 +211,21 @@ class Lime(LimeBase):
         self, game: Game, baselines: Any, samples: int, generator: torch.Generator | None
     ) -> Tensor:
         """The same with functions of the user's, which see one example and sample at a time."""
-        model = self._model or Lasso(alpha=_ALPHA)
         call = game.call
+        if game.backgrounds > 1:
+            raise wrong(
+                ValueError,
+                "one baseline beside functions of your own, which are told of it",
+                f"{game.backgrounds} of them",
+                "baselines=0, or one tensor like the inputs",
+            )
         together = game.full.shape[-1] != call.rows
         parts = [slice(None)] if together else [slice(n, n + 1) for n in range(call.rows)]
         each = []
         for part in parts:
             around = self._around(game, baselines, part, generator)
             own = call if together else call.narrow(part.start, 1)
-            found = nearby(game.engine, own, around, samples).fits(model)
+            found = nearby(game.engine, own, around, samples).fits(self.interpretable_model)
             each.append(torch.stack([_flat(slopes) for slopes in found]))
         scores = torch.stack(each, -1).to(game.full)
         return scores if call.several else scores[0]
@@ -188,17 +238,13 @@ class Lime(LimeBase):
         def own(x: Tensor) -> Tensor:
             return x[part] if x.ndim and len(x) == n else x
 
-        def translate(z: Tensor, _original: Any, **_kwargs: Any) -> Any:
-            return call.form.arrange(game.points(z.cpu() > 0, part))
-
-        def drawn(_original: Any, **_kwargs: Any) -> Tensor:
-            chances = torch.full((1, game.players), 0.5)
-            return torch.bernoulli(chances, generator=generator).long()
-
         zeros = tuple(0 for _ in call.form.names) if call.form.kind == "tuple" else 0
         kwargs = {
             "baselines": zeros if baselines is None else map_tensors(own, baselines),
             "feature_mask": call.form.arrange([own(m) for m in game.groups.masks]),
             "num_interp_features": game.players,
         }
-        return Surroundings(self._perturb or drawn, self.similarity_func, True, translate, kwargs)
+        perturb = self.perturb_func
+        if generator is not None:
+            perturb = partial(perturb, generator=generator)
+        return Surroundings(perturb, self.similarity_func, True, self._translate, kwargs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import groupby
 from types import GeneratorType
 from typing import Any
 
@@ -125,9 +126,17 @@ def _description(given: Any) -> Tensor:
 
 
 def _answered(engine: Engine, call: Call, points: list[Tensors]) -> Tensor:
+    """The model's answers, (*lead, K). What has another shape cannot go through in one pass."""
+    runs = (list(run) for _, run in groupby(points, key=_shapes))
+    return torch.cat([_answered_alike(engine, call, run) for run in runs], -1)
+
+
+def _shapes(point: Tensors) -> list[torch.Size]:
+    return [x.shape for x in point]
+
+
+def _answered_alike(engine: Engine, call: Call, points: list[Tensors]) -> Tensor:
     copies = len(points)
-    for point in points:
-        _check_shapes(call, point)
     rows = tuple(torch.cat(each) for each in zip(*points, strict=True))
     numbers = engine.by_copy(engine.evaluate(call, copies, inputs=rows), copies)
     if numbers.shape[-2:] != (copies, 1):
@@ -140,21 +149,11 @@ def _answered(engine: Engine, call: Call, points: list[Tensors]) -> Tensor:
     return numbers.squeeze(-1)
 
 
-def _check_shapes(call: Call, point: Tensors) -> None:
-    for i, (x, p) in enumerate(zip(call.inputs, point, strict=True)):
-        if p.shape != x.shape:
-            raise wrong(
-                ValueError,
-                f"perturbed {call.form.title(i)} of shape {tuple(x.shape)}",
-                describe(p),
-                "functions that return samples shaped as the original",
-            )
-
-
 class LimeBase(PerturbationAttribution):
     r"""The representation of argmin_g Σ_k π(x, x_k) (f(x_k) - g(z_k))² for samples x_k near x.
 
-    z_k is the interpretable description of x_k, and g a model of your choice.
+    z_k is the interpretable description of x_k, and g a model of your choice. The x_k may have
+    other lengths than x: a text without some of its words.
 
     Paper: Ribeiro, Singh, Guestrin, "Why should I trust you?" (2016),
     https://arxiv.org/abs/1602.04938.
@@ -218,7 +217,7 @@ class LimeBase(PerturbationAttribution):
         target: Any = None,
         additional_forward_args: Any = None,
         n_samples: int = 50,
-        perturbations_per_eval: Rows = "auto",
+        perturbations_per_eval: Rows = 1,
         show_progress: bool = False,
         *,
         forward_kwargs: Mapping[str, Any] | None = None,
@@ -232,13 +231,14 @@ class LimeBase(PerturbationAttribution):
             target: see the glossary: the output to explain.
             additional_forward_args: see the glossary: what else the model takes, by position.
             n_samples: perturbed inputs, one model row each.
-            perturbations_per_eval: see the glossary: perturbations per pass at most.
+            perturbations_per_eval: perturbed inputs of one shape that may go through the model
+                in one batch, or "auto"; by default it sees each by itself.
             show_progress: a progress bar of model rows.
             forward_kwargs: what else the model takes, by keyword.
             kwargs: what the functions get by keyword.
 
         Raises:
-            ValueError: no samples; samples of another shape; several numbers for one sample.
+            ValueError: no samples; several numbers for one sample.
         """
         check_samples(n_samples, "n_samples")
         progress = Progress(self.get_name(), show_progress)

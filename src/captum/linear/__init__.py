@@ -1,4 +1,4 @@
-"""Interpretable linear models: what the surrogate methods fit, and what users bring of their own."""
+"""Interpretable linear models: what surrogate methods fit, and what users bring of their own."""
 
 from captum.linear.closed_form import Lasso, LinearRegression, Ridge
 from captum.linear.model import LinearModel, Model

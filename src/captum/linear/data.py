@@ -32,17 +32,16 @@ def read(batch: Any, device: Any = None) -> Batch:
             describe(batch),
             "model.fit(DataLoader(TensorDataset(x, y, weights), batch_size=32))",
         )
-    weights = None if weights is None else weights.detach().reshape(-1)
-    found = Batch(x.detach(), y.detach(), weights)
-    return found if device is None else Batch(*(None if t is None else t.to(device) for t in found))
+    weights = None if weights is None else weights.detach().reshape(-1).to(device)
+    return Batch(x.detach().to(device), y.detach().to(device), weights)
 
 
 def together(batches: Iterable[Any]) -> Batch:
     """All batches as one."""
     parts = [read(batch) for batch in batches]
-    xs, ys, weights = ([part[i] for part in parts] for i in range(3))
-    some = [w for w in weights if w is not None]
+    some = [part.weights for part in parts if part.weights is not None]
     if not parts or len(some) not in {0, len(parts)}:
         got = "none" if not parts else "weights in some of them only"
         raise wrong(ValueError, "at least one batch, all alike", got, "model.fit([(x, y)])")
-    return Batch(torch.cat(xs), torch.cat(ys), torch.cat(some) if some else None)
+    x, y = torch.cat([part.x for part in parts]), torch.cat([part.y for part in parts])
+    return Batch(x, y, torch.cat(some) if some else None)

@@ -27,7 +27,8 @@ def l2_loss(x1: Tensor, x2: Tensor, weights: Tensor | None = None) -> Tensor:
     squares = (x1 - x2) ** 2
     if weights is None:
         return squares.mean() / 2
-    return ((squares / weights.norm(p=1)) * weights).sum() / 2
+    loss: Tensor = ((squares / weights.norm(p=1)) * weights).sum() / 2
+    return loss
 
 
 class SGDLinearModel(LinearModel):
