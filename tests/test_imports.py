@@ -57,6 +57,12 @@ def test_the_engine_knows_no_method(file: Path) -> None:
     assert not {name for family in families for name in reaches(iter(names), f"captum.{family}")}
 
 
+def test_linear_models_know_no_method() -> None:
+    for file in (SOURCE / "linear").glob("*.py"):
+        names = list(imported(file.read_text(encoding="utf-8"), "captum.linear"))
+        assert not reaches(iter(names), "captum.attr"), file
+
+
 def test_no_file_imports_the_published_package_paths() -> None:
     """Old deep paths are for users' code; ours says where things live."""
     for file in SOURCE.rglob("*.py"):

@@ -228,7 +228,7 @@ def test_rise(p: Problem, count: int, grid: int, chance: float) -> None:
     sizes = p.x.shape[2:]
     cells = [min(grid, size) for size in sizes]
     generator = p.generator
-    chances = torch.full((count, 1, *(c + 1 for c in cells)), chance)
+    chances = torch.full((count, 1, *cells), chance)
     coarse = torch.bernoulli(chances, generator=generator)[:, 0].double()
     steps = [-(-size // c) for size, c in zip(sizes, cells, strict=True)]
     shifts = [torch.randint(step, (count, 1), generator=generator) for step in steps]

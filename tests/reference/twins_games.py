@@ -173,10 +173,10 @@ def enlarged(coarse: Tensor, size: int) -> Tensor:
 
 
 def rise_mask(coarse: Tensor, sizes: Sequence[int], shifts: Sequence[int]) -> Tensor:
-    """A grid of h + 1 by w + 1 cells, each ⌈H / h⌉ by ⌈W / w⌉ large, cut out at the shifts."""
+    """A grid of h by w enlarged to h + 1 by w + 1 cells of ⌈H / h⌉ by ⌈W / w⌉, cut out at shifts."""
     mask = coarse
     for d, size in enumerate(sizes):
-        cells = mask.shape[d] - 1
+        cells = mask.shape[d]
         step = math.ceil(size / cells)
         mask = enlarged(mask.movedim(d, -1), step * (cells + 1)).movedim(-1, d)
     for d, (size, shift) in enumerate(zip(sizes, shifts, strict=True)):

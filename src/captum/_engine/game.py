@@ -17,7 +17,7 @@ from torch import Tensor
 from captum._engine.call import Call
 from captum._engine.errors import wrong
 from captum._engine.evaluate import Engine
-from captum._engine.features import Features, Players
+from captum._engine.features import Features, Players, chosen
 from captum._engine.nest import Tensors
 from captum._engine.paths import wide
 from captum._engine.site import Inputs
@@ -43,7 +43,7 @@ class Game:
         self, engine: Engine, call: Call, values: Tensors, bases: Tensors, features: Players
     ) -> None:
         self.engine, self.call, self.features = engine, call, features
-        self.values, self.bases = values, bases
+        self.values, self.bases = tuple(v.detach() for v in values), bases
         self.backgrounds = len(bases[0])
         self._at_inputs = isinstance(engine.at, Inputs)
         # At a layer its own values are put back: what comes before is then known for the others.
@@ -100,8 +100,8 @@ class Game:
             known = self._worths
             self._worths = found if known is None else torch.cat([known, found], lead)
         assert self._worths is not None  # for mypy: something is known by now
-        chosen = torch.tensor([self._known[key] for key in keys], device=self._worths.device)
-        return self._worths.index_select(lead, chosen)
+        places = torch.tensor([self._known[key] for key in keys], device=self._worths.device)
+        return self._worths.index_select(lead, places)
 
     def once(self, coalitions: Tensor) -> Tensor:
         """The same for coalitions that are known to be new and distinct."""
@@ -170,17 +170,17 @@ class Game:
         if base.shape[1] > 1:
             base = base[:, examples]
         if self.backgrounds == 1:
-            chosen = coalitions[within]
+            own = coalitions[within]
         else:
             copies = torch.arange(within.start, within.stop)
-            chosen = coalitions[copies // self.backgrounds]
+            own = coalitions[copies // self.backgrounds]
             base = base[(copies % self.backgrounds).to(base.device)]
-        here = self.features.present(i, chosen, examples)
+        here = self.features.present(i, own, examples)
         if here is None:
-            rows = value.expand(len(chosen), *value.shape)
+            rows = value.expand(len(own), *value.shape)
             # What follows a layer may work in place.
             return (rows if self._at_inputs else rows.clone()).flatten(0, 1)
-        return torch.where(here.to(value.device), value, base).flatten(0, 1)
+        return chosen(here.to(value.device), value, base).flatten(0, 1)
 
     def arrange(self, scores: Tensor, kind: torch.dtype | None = None) -> Any:
         """Scores per feature, (*lead, G, N), in the user's shape; a list for several targets."""

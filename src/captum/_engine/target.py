@@ -46,6 +46,7 @@ class Target:
 
     index: tuple[int | slice, ...] | None = None
     rows: Tensor | None = None
+    bounds: tuple[tuple[int, int], ...] = ()  # the least and largest of each column of all rows
     mask: Tensor | None = None
     function: Callable[[Any], Tensor] | None = None
     word: str = "target"
@@ -101,8 +102,8 @@ class Target:
                 "a model whose output has one row per example, or one target for all",
             )
         rows = rows.to(output.device)
-        size = torch.tensor(output.shape[1 : rows.shape[1] + 1], device=rows.device)
-        if bool(((rows >= size) | (rows < -size)).any()):
+        pairs = zip(self.bounds, output.shape[1:], strict=False)
+        if any(high >= size or low < -size for (low, high), size in pairs):
             raise self._out_of_range(output, rows.tolist())
         chosen = (torch.arange(len(rows), device=output.device), *rows.unbind(1))
         return self._per_example(output[chosen], "one target per example")
@@ -213,7 +214,7 @@ def _from_tensor(target: Tensor, examples: int) -> Target:
     if target.numel() == 1:
         return Target(index=(int(target),))
     if target.ndim in (1, 2) and len(target) == examples:
-        return Target(rows=target.long().reshape(examples, -1))
+        return _per_example(target.long().reshape(examples, -1))
     raise _wrong_count(len(target), examples)
 
 
@@ -229,7 +230,12 @@ def _from_list(target: list[Any], examples: int) -> Target:
             "target=slice(0, 3)",
         )
     index = [[_index(i) for i in row] for row in rows]
-    return Target(rows=torch.tensor(index, dtype=torch.long).reshape(examples, -1))
+    return _per_example(torch.tensor(index, dtype=torch.long).reshape(examples, -1))
+
+
+def _per_example(rows: Tensor) -> Target:
+    low, high = (extreme.tolist() for extreme in torch.aminmax(rows, dim=0))
+    return Target(rows=rows, bounds=tuple(zip(low, high, strict=True)))
 
 
 def _wrong_count(count: int, examples: int) -> ValueError:

@@ -12,6 +12,7 @@ from captum._engine.batching import Rows
 from captum._engine.coalitions import shuffled
 from captum._engine.errors import describe, warn, wrong
 from captum._engine.explained import Explained
+from captum._engine.features import chosen
 from captum._engine.game import Game
 from captum._engine.model import Model
 from captum._engine.nest import Tensors
@@ -41,21 +42,38 @@ class _Shuffled:
     def __init__(self, game: Game, n: int, generator: torch.Generator | None) -> None:
         self.game = game
         self.orders = torch.stack([_moved(n, generator) for _ in range(game.players)])
+        self.alike = not game.features.per_example
+        # The entries of each value in the order of their features.
+        values = range(len(game.values) if self.alike else 0)
+        self.entries = [game.groups.entries(i).flatten().sort(stable=True) for i in values]
 
     def __call__(self, within: slice, examples: slice) -> Tensors:
-        orders = self.orders[within][:, examples]
-        others = torch.arange(self.game.players) != torch.arange(
-            within.start, within.stop
-        ).unsqueeze(1)
-        rows = []
-        for i, value in enumerate(self.game.values):
-            here = self.game.features.present(i, others, examples)
-            own = value[examples]
-            if here is None:
-                rows.append(own.expand(len(orders), *own.shape).flatten(0, 1))
-            else:
-                rows.append(torch.where(here, own, value[orders.to(value.device)]).flatten(0, 1))
-        return tuple(rows)
+        exchange = self._exchanged if self.alike else self._exchanged_by_example
+        values = range(len(self.game.values))
+        return tuple(exchange(i, within, examples).flatten(0, 1) for i in values)
+
+    def _exchanged(self, i: int, within: slice, examples: slice) -> Tensor:
+        """Copies of the rows, and in each of them the entries of its feature from other rows."""
+        (features, entries), value = self.entries[i], self.game.values[i]
+        own, orders = value[examples], self.orders[within, examples].to(value.device)
+        ends = torch.tensor([within.start, within.stop], device=value.device)
+        here = slice(*torch.searchsorted(features, ends).tolist())
+        rows = own.expand(len(orders), *own.shape).clone(memory_format=torch.contiguous_format)
+        copy, entry = (features[here] - within.start).unsqueeze(1), entries[here].unsqueeze(1)
+        example = torch.arange(len(own), device=value.device)
+        others = value.flatten(1)[orders[copy.squeeze(1)], entry]
+        rows.flatten(2)[copy, example, entry] = others
+        return rows
+
+    def _exchanged_by_example(self, i: int, within: slice, examples: slice) -> Tensor:
+        """The same where every example has features of its own."""
+        value, numbers = self.game.values[i], torch.arange(self.game.players)
+        coalitions = numbers != numbers[within].unsqueeze(1)
+        here = self.game.features.present(i, coalitions, examples)
+        own, orders = value[examples], self.orders[within, examples].to(value.device)
+        if here is None:
+            return own.expand(len(orders), *own.shape)
+        return chosen(here.to(value.device), own, value[orders])
 
 
 class _Own:

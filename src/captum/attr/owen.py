@@ -84,8 +84,8 @@ class OwenValues(PerturbationAttribution):
     r"""Score: the mean of f(x_P∪i) - f(x_P) over the orders in which groups stay together.
 
     P are the features before i; in x_P they are those of x and all others are at their baseline.
-    With one group of all features these are the Shapley values, with a binary tree of G features
-    they cost at most G² model rows. Scores sum to f(x) - f(x0), and those of a group to its
+    With one group of all features these are the Shapley values; a balanced binary tree of G
+    features costs at most G² model rows. Scores sum to f(x) - f(x0), and those of a group to its
     share.
 
     Paper: Owen, Values of games with a priori unions (1977); Winter, A value for cooperative

@@ -26,7 +26,7 @@ def soft_masks(
     """Random cells, each there with probability p, enlarged smoothly and shifted, (K, *sizes)."""
     device = None if generator is None else generator.device
     cells = [min(grid, size) for size in sizes]
-    chances = torch.full((count, 1, *(c + 1 for c in cells)), p, device=device)
+    chances = torch.full((count, 1, *cells), p, device=device)
     coarse = torch.bernoulli(chances, generator=generator).cpu()
     steps = [-(-size // c) for size, c in zip(sizes, cells, strict=True)]
     large = [s * (c + 1) for s, c in zip(steps, cells, strict=True)]
