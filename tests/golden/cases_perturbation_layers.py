@@ -104,7 +104,7 @@ for place, channels, size in (("conv1", 2, 6), ("conv2", 3, 4), ("pool", 3, 2)):
     )
 CASES |= {
     "LayerFeatureAblation/pixels": lambda attr: maps(attr, "pool", layer_baselines=0.1),
-    "LayerFeatureAblation/tuple": lambda attr: pairs(attr),
+    "LayerFeatureAblation/tuple": pairs,
     "LayerFeatureAblation/tuple, masks": lambda attr: pairs(
         attr, layer_mask=halves, layer_baselines=(0.2, wave(3, 2)), perturbations_per_eval=2
     ),

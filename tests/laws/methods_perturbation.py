@@ -122,7 +122,7 @@ _PAIRS = Method(
     MASK,
     lands="pairs",
     sums="any",
-    symmetric=False,  # rows and columns change places together: see test_interactions
+    symmetric=False,  # rows and columns change places together: see tests/attr/test_shapley
 )
 _KERNEL = Method("KernelShap", on_inputs(attr.KernelShap), {**MASK, "n_samples": 64}, sums="any")
 _KERNEL_SAMPLED = replace(

@@ -19,7 +19,7 @@ _BASES = {
     attr.PerturbationAttribution,
 }
 # One explains a data set, not a batch: its laws are in test_dataloader. The other returns whatever
-# the user's model does, of one example: its laws are in test_lime.
+# the user's model does, of one example: see tests/attr/test_lime.
 _ELSEWHERE = {attr.DataLoaderAttribution, attr.LimeBase}
 
 

@@ -135,10 +135,9 @@ def trees(draw: st.DrawFn, players: list[int]) -> twins.Tree:
 @few
 @given(st.data(), problems())
 def test_interactions(data: st.DataObject, p: Problem) -> None:
-    play = Play(p, data.draw(masks(p))[:1])
-    ours = attr.ShapleyInteractions(p.net).attribute(
-        p.x, p.x0, p.targets, feature_mask=play.players[:1]
-    )
+    mask = data.draw(masks(p))[:1] if data.draw(st.booleans()) else None
+    play = Play(p, mask)
+    ours = attr.ShapleyInteractions(p.net).attribute(p.x, p.x0, p.targets, feature_mask=mask)
     for i in range(len(p.x)):
         v, n = play.game(i), play.n
         halves = [

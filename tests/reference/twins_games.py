@@ -173,7 +173,7 @@ def enlarged(coarse: Tensor, size: int) -> Tensor:
 
 
 def rise_mask(coarse: Tensor, sizes: Sequence[int], shifts: Sequence[int]) -> Tensor:
-    """A grid of h by w enlarged to h + 1 by w + 1 cells of ⌈H / h⌉ by ⌈W / w⌉, cut out at shifts."""
+    """A grid h by w enlarged to h + 1 by w + 1 cells of ⌈H / h⌉ by ⌈W / w⌉, cut at the shifts."""
     mask = coarse
     for d, size in enumerate(sizes):
         cells = mask.shape[d]

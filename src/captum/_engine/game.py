@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from captum._engine.call import Call
+from captum._engine.coalitions import subsets
 from captum._engine.errors import wrong
 from captum._engine.evaluate import Engine
 from captum._engine.features import Features, Players, chosen
@@ -151,6 +152,16 @@ class Game:
         ask = self.once if once else self
         blocks = [ask(make(torch.arange(*block))) for block in self.blocks(total)]
         return blocks[0] if len(blocks) == 1 else torch.cat(blocks, self.engine.lead)
+
+    def everything(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """All 2^G coalitions, and how much their worths differ from that of all features.
+
+        A block at a time: (K, G) and (*lead, K, N). Where weights sum to zero any offset may go,
+        and small numbers lose less.
+        """
+        for start, stop in self.blocks(2**self.players):
+            coalitions = subsets(start, stop, self.players)
+            yield coalitions, self.once(coalitions) - self.full.unsqueeze(self.engine.lead)
 
     def blocks(self, total: int) -> Iterator[tuple[int, int]]:
         """Start and stop of as many coalitions as are made, and asked for, at a time."""

@@ -10,39 +10,40 @@ import torch
 from torch import Tensor
 
 from captum._engine.batching import Rows
-from captum._engine.coalitions import prefixes, shuffled, subsets
+from captum._engine.coalitions import prefixes, shuffled
 from captum._engine.errors import wrong
 from captum._engine.game import Game
 from captum._engine.sampling import check_samples
 from captum.attr.base import PerturbationAttribution
-from captum.attr.shapley import shapley_values
+from captum.attr.shapley import shares
 
 _MOST_PLAYERS = 20
 
 
-def interactions(game: Game) -> Tensor:
-    """Σ_S |S|! (G - |S| - 2)! / (G - 1)! · Δ_ij v(S), with every coalition once, (*lead, G, G, N).
+def interactions(game: Game) -> tuple[Tensor, Tensor]:
+    """Σ_S |S|! (G - |S| - 2)! / (G - 1)! · Δ_ij v(S), from every coalition once, (*lead, G, G, N).
 
-    Δ_ij v(S) = v(S ∪ ij) - v(S ∪ i) - v(S ∪ j) + v(S). The diagonal is zero.
+    Δ_ij v(S) = v(S ∪ ij) - v(S ∪ i) - v(S ∪ j) + v(S). The diagonal is zero. And the Shapley
+    values, (*lead, G, N).
     """
     n, lead = game.players, game.engine.lead
-    # How much v(T) counts, of |T| members, with both, one or none of i and j in it.
+    pairs = values = torch.zeros_like(game.full).unsqueeze(lead)
+    for coalitions, worths in game.everything():
+        pairs = pairs + _pair_shares(coalitions).flatten(1).T.to(worths) @ worths
+        values = values + shares(coalitions).T.to(worths) @ worths
+    return pairs.reshape(*pairs.shape[:lead], n, n, -1), values
+
+
+def _pair_shares(coalitions: Tensor) -> Tensor:
+    """How much v of each coalition (K, G) counts for a pair: with both, one or none in it."""
+    n = coalitions.shape[1]
     exact = [1 / ((n - 1) * comb(n - 2, s)) for s in range(n - 1)]
-    weights = torch.tensor(exact, dtype=torch.float64)
-    both, one, none = (torch.cat([torch.zeros(k), weights, torch.zeros(2 - k)]) for k in (2, 1, 0))
-    total = torch.zeros_like(game.full).unsqueeze(lead)
-    for start, stop in game.blocks(2**n):
-        coalitions = subsets(start, stop, n)
-        worths = game.once(coalitions) - game.full.unsqueeze(lead)
-        s, there = coalitions.sum(1), coalitions.double()
-        a, b, c = both[s], -one[s], none[s]
-        pairs = torch.einsum("ki,kj->kij", there, there)
-        ones = there.unsqueeze(2) + there.unsqueeze(1)
-        shape = (-1, 1, 1)
-        counts = (a - 2 * b + c).view(shape) * pairs + (b - c).view(shape) * ones + c.view(shape)
-        total = total + counts.flatten(1).T.to(worths) @ worths
-    off = 1 - torch.eye(n).flatten().unsqueeze(1).to(total)
-    return (total * off).reshape(*total.shape[:lead], n, n, -1)
+    counts = torch.tensor(exact, dtype=torch.float64)
+    both, one, none = (torch.cat([torch.zeros(k), counts, torch.zeros(2 - k)]) for k in (2, 1, 0))
+    size, there = coalitions.sum(1), coalitions.double()
+    met = there.unsqueeze(2) + there.unsqueeze(1)  # how many of i and j
+    by_met = torch.stack([none[size], -one[size], both[size]], 1)
+    return by_met.gather(1, met.long().flatten(1)).view_as(met) * (1 - torch.eye(n))
 
 
 def sampled_interactions(
@@ -184,10 +185,9 @@ class ShapleyInteractions(PerturbationAttribution):
                     f"{n} features",
                     "n_samples=10, or a feature_mask that groups them",
                 )
-            game.expect(2 * 2**n if exact else (n_samples or 0) * n * n)
+            game.expect(2**n if exact else (n_samples or 0) * n * n)
             if exact:
-                values = shapley_values(game)
-                pairs = interactions(game) if n > 1 else values.unsqueeze(-2) * 0
+                pairs, values = interactions(game)
             else:
                 pairs, values = sampled_interactions(game, n_samples or 1, generator)
             return _matrix(game, pairs / 2, values)

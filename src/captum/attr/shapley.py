@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from captum._engine.batching import Rows
-from captum._engine.coalitions import in_pairs, prefixes, shuffled, subsets
+from captum._engine.coalitions import in_pairs, prefixes, shuffled
 from captum._engine.errors import wrong
 from captum._engine.game import Game
 from captum._engine.sampling import Moments, check_samples
@@ -27,21 +27,21 @@ def shapley_values(game: Game) -> Tensor:
 
     Shape (*lead, G, N).
     """
-    n, lead = game.players, game.engine.lead
-    _check_players(n)
-    # How much v(S) counts for a member of S, and for one that is not.
-    exact = torch.float64
-    members = torch.tensor([0.0, *(1 / (n * comb(n - 1, s)) for s in range(n))], dtype=exact)
-    others = torch.tensor([*(-1 / (n * comb(n - 1, s)) for s in range(n)), 0.0], dtype=exact)
-    total = torch.zeros_like(game.full).unsqueeze(lead)
-    for start, stop in game.blocks(2**n):
-        coalitions = subsets(start, stop, n)
-        # Weights sum to zero, so any offset may go: small numbers lose less.
-        worths = game.once(coalitions) - game.full.unsqueeze(lead)
-        sizes = coalitions.sum(1)
-        weights = torch.where(coalitions, members[sizes].unsqueeze(1), others[sizes].unsqueeze(1))
-        total = total + weights.T.to(worths) @ worths
+    check_players(game.players)
+    total = torch.zeros_like(game.full).unsqueeze(game.engine.lead)
+    for coalitions, worths in game.everything():
+        total = total + shares(coalitions).T.to(worths) @ worths
     return total
+
+
+def shares(coalitions: Tensor) -> Tensor:
+    """How much v of each coalition (K, G) counts in φ: for its members, and for the others."""
+    n = coalitions.shape[1]
+    counts = [1 / (n * comb(n - 1, s)) for s in range(n)]
+    members = torch.tensor([0.0, *counts], dtype=torch.float64)
+    others = torch.tensor([*(-count for count in counts), 0.0], dtype=torch.float64)
+    sizes = coalitions.sum(1)
+    return torch.where(coalitions, members[sizes].unsqueeze(1), others[sizes].unsqueeze(1))
 
 
 def sampled_shapley_values(
@@ -103,7 +103,7 @@ def _orders_at_once(game: Game, stopping: bool) -> int:
     return 2 * (min(pairs, _STEP) if stopping else pairs)
 
 
-def _check_players(n: int) -> None:
+def check_players(n: int) -> None:
     if n > _MOST_PLAYERS:
         raise wrong(
             ValueError,
@@ -166,7 +166,7 @@ class ShapleyValues(PerturbationAttribution):
         with self._play(
             given, baselines, feature_mask, rows=perturbations_per_eval, show_progress=show_progress
         ) as game:
-            _check_players(game.players)
+            check_players(game.players)
             game.expect(2**game.players)
             return game.arrange(shapley_values(game))
 
