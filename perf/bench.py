@@ -28,20 +28,27 @@ from captum.attr import (
     DeepLift,
     DeepLiftShap,
     FeatureAblation,
+    FeaturePermutation,
     GradientShap,
     GuidedBackprop,
     GuidedGradCam,
     InputXGradient,
     IntegratedGradients,
     InternalInfluence,
+    KernelShap,
     LayerConductance,
     LayerDeepLift,
+    LayerFeatureAblation,
     LayerGradCam,
     LayerIntegratedGradients,
+    Lime,
     NeuronConductance,
     NeuronGradient,
     NoiseTunnel,
+    Occlusion,
     Saliency,
+    ShapleyValues,
+    ShapleyValueSampling,
 )
 from captum.attr.lrp_rules import epsilon_plus
 from models import cnn, encoder, images, labels, mlp, rows, states, text, token_ids
@@ -75,6 +82,10 @@ def table() -> dict[str, Callable[[], Row]]:
     many, few, one = images(64), images(8), rows(200)
     tab = rows(20_000)
     ids = token_ids(4, 32)
+    squares = torch.arange(64) // 8
+    blocks = (8 * squares.view(-1, 1) + squares).view(1, 1, 64, 64)
+    octets = torch.arange(32).view(1, 32) // 4
+    maps = torch.arange(picture[:5](few).shape[1]).view(1, -1, 1, 1)
 
     def row(method, model, inputs, passes, backward=True, **options):
         return lambda: Row(
@@ -154,6 +165,66 @@ def table() -> dict[str, Callable[[], Row]]:
         "lrp, encoder": lambda: _encoded(LRP),
         "feature ablation, 1,000 rows": row(
             FeatureAblation(table_net), table_net, tab[:1000], 33_000, backward=False, target=1
+        ),
+        "feature permutation, 1,000 rows": row(
+            FeaturePermutation(table_net), table_net, tab[:1000], 33_000, backward=False, target=1
+        ),
+        "feature ablation, images": row(
+            FeatureAblation(picture),
+            picture,
+            few,
+            8 * 65,
+            backward=False,
+            target=1,
+            feature_mask=blocks,
+        ),
+        "occlusion, images": row(
+            Occlusion(picture),
+            picture,
+            few,
+            8 * 50,
+            backward=False,
+            target=1,
+            sliding_window_shapes=(3, 16, 16),
+            strides=(3, 8, 8),
+        ),
+        "layer ablation, images": row(
+            LayerFeatureAblation(picture, picture[4]),
+            picture,
+            few,
+            8 * 33,
+            backward=False,
+            target=1,
+            layer_mask=maps,
+        ),
+        "shapley values, 100 rows": row(
+            ShapleyValues(table_net),
+            table_net,
+            tab[:100],
+            100 * 2**8,
+            backward=False,
+            target=1,
+            feature_mask=octets,
+        ),
+        "shapley sampling, 16 rows": row(
+            ShapleyValueSampling(table_net),
+            table_net,
+            tab[:16],
+            16 * (25 * 31 + 2),
+            backward=False,
+            target=1,
+        ),
+        "kernel shap, 16 rows": row(
+            KernelShap(table_net),
+            table_net,
+            tab[:16],
+            16 * 202,
+            backward=False,
+            target=1,
+            n_samples=200,
+        ),
+        "lime, 16 rows": row(
+            Lime(table_net), table_net, tab[:16], 16 * 201, backward=False, target=1, n_samples=200
         ),
     }
 

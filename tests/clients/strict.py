@@ -5,34 +5,51 @@ from torch import Tensor, nn
 
 from captum.attr import (
     LRP,
+    RISE,
     Attribution,
     Deconvolution,
     DeepLift,
     DeepLiftShap,
+    FeatureAblation,
+    FeaturePermutation,
     GuidedBackprop,
     GuidedGradCam,
     IntegratedGradients,
+    KernelShap,
     Layer,
     LayerActivation,
     LayerConductance,
     LayerDeepLift,
     LayerDeepLiftShap,
+    LayerFeatureAblation,
+    LayerFeaturePermutation,
     LayerLRP,
+    Lime,
+    LimeBase,
     Neuron,
     NeuronDeconvolution,
     NeuronDeepLift,
     NeuronDeepLiftShap,
+    NeuronFeatureAblation,
     NeuronGuidedBackprop,
     NoiseTunnel,
+    Occlusion,
+    OwenValues,
+    ProductBaselines,
     Report,
     Saliency,
+    ShapleyInteractions,
+    ShapleyValues,
+    ShapleyValueSampling,
     Summarizer,
     Targets,
     elementwise,
+    get_exp_kernel_similarity_function,
     visible,
     visualization,
 )
 from captum.attr.lrp_rules import EpsilonRule, GammaRule, PropagationRule, epsilon_plus
+from captum.linear import Lasso, LinearRegression, Ridge
 
 
 def scores(method: Attribution, inputs: Tensor) -> Tensor:
@@ -92,6 +109,49 @@ def scores_of_image() -> Tensor:
     return found
 
 
+def by_perturbing(model: nn.Sequential, x: Tensor) -> list[Tensor]:
+    """Methods that change the inputs."""
+    mask = torch.tensor([[0, 1, 1]])
+    rows = torch.rand(5, 3)
+    scores, errors = ShapleyValueSampling(model).attribute(
+        x, target=1, n_samples=4, return_std=True, tol=0.1, generator=torch.Generator()
+    )
+    near = get_exp_kernel_similarity_function("euclidean", kernel_width=2.0)
+
+    def similarity(original: Tensor, perturbed: Tensor, sample: Tensor, **kwargs: object) -> float:
+        return near(original, perturbed)
+
+    base = LimeBase(
+        model,
+        Ridge(alpha=0.5),
+        similarity,
+        lambda original, **kwargs: torch.bernoulli(torch.full((1, 3), 0.5)),
+        perturb_interpretable_space=True,
+        from_interp_rep_transform=lambda sample, original, **kwargs: sample * original,
+        to_interp_rep_transform=None,
+    )
+    drawn = ProductBaselines([[0.0, 1.0], [0.5]]).sample()
+    assert len(drawn) == 2
+    return [
+        scores,
+        errors,
+        FeatureAblation(model).attribute(x, 0.5, target=1, feature_mask=mask),
+        FeaturePermutation(model).attribute(x, target=1, perturbations_per_eval=2),
+        Occlusion(model).attribute(x, (2,), strides=1, target=1),
+        ShapleyValues(model, at=Layer(model[1])).attribute(x, rows, target=0),
+        KernelShap(model).attribute(x, rows, target=0, n_samples=6),
+        OwenValues(model).attribute(x, [[0, 1], 2], target=0),
+        ShapleyInteractions(model, of=Neuron(model[0], 1)).attribute(x),
+        Lime(model, Lasso(alpha=0.1), near).attribute(x, target=0),
+        Lime(model, LinearRegression()).attribute(x, target=0, return_input_shape=False),
+        base.attribute(x[:1], target=1, n_samples=9, perturbations_per_eval="auto"),
+        RISE(model).attribute(x, target=1, n_samples=4, grid=2),
+        LayerFeatureAblation(model, model[0]).attribute(x, layer_baselines=0.1, target=0),
+        LayerFeaturePermutation(model, model[0]).attribute(x, target=0),
+        NeuronFeatureAblation(model, model[0]).attribute(x, neuron_selector=2),
+    ]
+
+
 def main() -> list[Tensor]:
     model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
     x = torch.rand(2, 3)
@@ -113,6 +173,7 @@ def main() -> list[Tensor]:
         LayerConductance(model, model[0]).attribute(x, target=0),
         scores(NoiseTunnel(Saliency(model)), x),
         *by_rules(model, x),
+        *by_perturbing(model, x),
     ]
 
 

@@ -59,7 +59,7 @@ def kernel_sample(players: int, budget: int, generator: torch.Generator | None) 
     is at least 2^G - 2, this is the sum itself. A coalition comes with its complement.
     """
     sizes = range(1, players // 2 + 1)
-    room = [comb(players, s) if 2 * s < players else comb(players, s) // 2 for s in sizes]
+    room = list(_pairs_of_each_size(players, budget))
     found = [torch.zeros(0, players, dtype=torch.bool)]
     weights = [torch.zeros(0, dtype=torch.float64)]
     for s, pairs in zip(sizes, _shares(room, budget // 2), strict=True):
@@ -71,6 +71,19 @@ def kernel_sample(players: int, budget: int, generator: torch.Generator | None) 
         weight = sides / (s * (players - s)) / (2 * pairs)
         weights.append(torch.full((2 * pairs,), weight, dtype=torch.float64))
     return Sample(torch.cat(found), torch.cat(weights))
+
+
+def _pairs_of_each_size(players: int, budget: int) -> Iterator[int]:
+    """How many coalitions of 1, 2 ... G / 2 members there are; beyond a budget, that they are more.
+
+    Those of G / 2 members are counted with their complements. The numbers of many players are too
+    large to be worth knowing.
+    """
+    count = 1
+    for s in range(1, players // 2 + 1):
+        if count <= 4 * budget:
+            count = comb(players, s) if 2 * s < players else comb(players, s) // 2
+        yield count
 
 
 def _shares(room: list[int], budget: int) -> list[int]:

@@ -50,11 +50,15 @@ def _solved(sample: Sample, players: Tensor, gains: Tensor, gap: Tensor) -> Tens
     """The scores of some of the players, as others do nothing for these examples."""
     present = sample.coalitions[:, players].double()
     sizes = present.sum(1, keepdim=True)
-    design = present - sizes / len(players)
-    weighted = design * sample.weights.unsqueeze(1)
-    inverse = torch.linalg.pinv(weighted.T @ design, hermitian=True, rtol=_RANK)
+    root = sample.weights.sqrt().unsqueeze(1)
+    design = root * (present - sizes / len(players))
+    # D⁺ = (Dᵀ D)⁺ Dᵀ = Dᵀ (D Dᵀ)⁺, by the smaller of the two squares.
+    tall = len(design) >= len(players)
+    square = design.T @ design if tall else design @ design.T
+    inverse = torch.linalg.pinv(square, hermitian=True, rtol=_RANK)
+    solve = inverse @ design.T if tall else design.T @ inverse
     share = (sizes / len(players)).to(gains)
-    best: Tensor = (inverse @ weighted.T).to(gains) @ (gains - share * gap)
+    best: Tensor = (solve * root.T).to(gains) @ (gains - share * gap)
     return gap / len(players) + best
 
 
