@@ -133,6 +133,31 @@ def test_kernel_shap_gets_better_with_samples_and_is_exact_at_last() -> None:
     assert errors[3] < 1e-20
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_kernel_shap_never_blows_up(seed: int) -> None:
+    """Not where the drawn coalitions are just as many as the features, and singular by chance."""
+    x = torch.arange(1, 15, dtype=torch.float64).view(1, 14)
+    for count in range(4, 60, 2):
+        found = attr.KernelShap(lambda v: v.amax(1)).attribute(
+            x, n_samples=count, generator=torch.Generator().manual_seed(seed)
+        )
+        assert float(found.abs().max()) < 14, count
+
+
+def test_an_order_without_its_reverse_is_left_out() -> None:
+    x = row(12, 2)
+    for count in (2, 3, 25):
+        found, error = attr.ShapleyValueSampling(product_of_pairs).attribute(
+            x, n_samples=count, return_std=True
+        )
+        assert_close(found, attr.ShapleyValues(product_of_pairs).attribute(x))
+        assert bool((error < 1e-12).all()) or count < 4
+    _, error = attr.ShapleyValueSampling(product_of_pairs).attribute(
+        x, n_samples=1, return_std=True
+    )
+    assert error.isinf().all()
+
+
 def test_scores_of_a_group_in_a_hierarchy_are_its_share() -> None:
     """Those of the groups are the Shapley values of the game that the groups play."""
     x, f = row(6), Answers()

@@ -19,6 +19,7 @@ from captum._engine.site import Site
 from captum.attr.base import Layers, Scores
 from captum.attr.lime import Lime
 
+_TEMPER = 0.1  # the share of its expectation in a matrix that may be singular by chance
 _RANK = 1e-10  # below this share of the largest, an eigenvalue of a float64 matrix is zero
 
 
@@ -54,12 +55,28 @@ def _solved(sample: Sample, players: Tensor, gains: Tensor, gap: Tensor) -> Tens
     design = root * (present - sizes / len(players))
     # D⁺ = (Dᵀ D)⁺ Dᵀ = Dᵀ (D Dᵀ)⁺, by the smaller of the two squares.
     tall = len(design) >= len(players)
-    square = design.T @ design if tall else design @ design.T
+    square = _tempered(design.T @ design if tall else design @ design.T, present)
     inverse = torch.linalg.pinv(square, hermitian=True, rtol=_RANK)
     solve = inverse @ design.T if tall else design.T @ inverse
     share = (sizes / len(players)).to(gains)
     best: Tensor = (solve * root.T).to(gains) @ (gains - share * gap)
     return gap / len(players) + best
+
+
+def _tempered(square: Tensor, present: Tensor) -> Tensor:
+    """Dᵀ D (or D Dᵀ), where equations hardly outnumber unknowns moved a little to its expectation.
+
+    There its smallest eigenvalue is near zero by chance, and scores would be any size. Over the
+    draws it is a multiple of the identity on what sums to zero, so all coalitions are not moved.
+    """
+    unknowns = present.shape[1] - 1
+    ratio = len(present) / 2 / max(1, unknowns)  # a complement repeats its equation
+    share = _TEMPER * min(1.0, max(0.0, 3 - 2 * ratio))
+    if share == 0:
+        return square
+    mean = square.trace() / max(1, unknowns)
+    identity = torch.eye(len(square), dtype=square.dtype)
+    return (1 - share) * square + share * mean * identity
 
 
 class KernelShap(Lime):
@@ -68,7 +85,8 @@ class KernelShap(Lime):
     In x_S the features of S are those of x and all others are at their baseline; w_S is the
     Shapley kernel, 1 / (C(G, s) s (G - s)) up to a factor, for s members of G. Coalitions are
     drawn in pairs with their complements, as many of every size, each at most once: scores are
-    the Shapley values where n_samples >= 2^G - 2, and their estimate otherwise.
+    the Shapley values where n_samples >= 2^G - 2, and their estimate otherwise; a fair one from
+    some 3 G samples on.
 
     Paper: Lundberg, Lee, A unified approach to interpreting model predictions (2017),
     https://arxiv.org/abs/1705.07874; Musco, Witter, Provably accurate Shapley value estimation

@@ -17,7 +17,7 @@ from captum._engine.errors import describe, wrong
 from captum._engine.game import Game
 from captum._engine.sampling import check_samples
 from captum.attr.base import PerturbationAttribution, Scores
-from captum.attr.shapley import sampled_shapley_values
+from captum.attr.shapley import in_whole_pairs, sampled_shapley_values
 
 _MOST = 1 << 24  # coalitions of an exact run
 
@@ -132,7 +132,8 @@ class OwenValues(PerturbationAttribution):
             target: see the glossary: the output to explain.
             additional_forward_args: see the glossary: what else the model takes, by position.
             feature_mask: see the glossary: entries with one number are one feature.
-            n_samples: random orders of G - 1 model rows each; by default the values are exact.
+            n_samples: random orders of G - 1 model rows each, in pairs; by default the values
+                are exact.
             perturbations_per_eval: see the glossary: perturbations per pass at most.
             show_progress: a progress bar of model rows.
             tol: with samples, stop once every standard error is at most tol times the largest
@@ -157,9 +158,10 @@ class OwenValues(PerturbationAttribution):
                 scores = owen_values(game, root)
                 errors = torch.zeros_like(scores)
             else:
-                game.expect(n_samples * (game.players - 1) + 1)
+                orders = in_whole_pairs(n_samples)
+                game.expect(orders * (game.players - 1) + 1)
                 draw = _drawn(root, generator)
-                scores, errors = sampled_shapley_values(game, draw, n_samples, tol)
+                scores, errors = sampled_shapley_values(game, draw, orders, tol)
             result = game.arrange(scores)
             return (result, game.arrange(errors)) if return_std else result
 
@@ -173,8 +175,9 @@ def _check_width(root: Group) -> None:
         raise wrong(
             ValueError,
             f"a hierarchy that asks for at most {_MOST:,} coalitions",
-            f"{root.coalitions:.2g} of them: a group of m parts meets 2^(m - 1) others",
-            "smaller groups, or n_samples=100",
+            f"{root.coalitions:.2g} of them: each of m parts meets 2^(m - 1) sets of the others, "
+            "on every level",
+            "n_samples=100, or a hierarchy of fewer levels with groups of few parts",
         )
 
 

@@ -50,30 +50,27 @@ def sampled_shapley_values(
     """The mean of v(those before i, and i) - v(those before i) over orders that are drawn.
 
     And its standard error. Orders come in pairs, one the reverse of the other, and a pair is one
-    sample. Both have the shape (*lead, G, N).
+    sample; a single order has no error that is known. Both have the shape (*lead, G, N).
     """
     lead = game.engine.lead
     moments, done = Moments(), 0
-    single = torch.zeros(())
     ranks = in_pairs(draw, orders)
     size = _orders_at_once(game, stopping=tol is not None)
     while done < orders:
         count = min(size, orders - done)
         gains = _gains(game, torch.stack([next(ranks) for _ in range(count)]))
-        if count % 2:
-            single = gains.select(lead, count - 1)
-            gains = gains.narrow(lead, 0, count - 1)
-        if count > 1:
-            pairs = gains.reshape(*gains.shape[:lead], -1, 2, *gains.shape[lead + 1 :])
-            moments.add(pairs.mean(lead + 1), lead)
+        pairs = gains.reshape(*gains.shape[:lead], -1, min(2, count), *gains.shape[lead + 1 :])
+        moments.add(pairs.mean(lead + 1), lead)
         done += count
         if tol is not None and done < orders and moments.within(tol):
             game.skip((orders - done) * (game.players - 1))
             break
-    mean = (2 * moments.count * torch.as_tensor(moments.mean) + single) / done
-    if moments.count:
-        return mean, moments.standard_error()
-    return mean, torch.full_like(mean, float("inf"))
+    return torch.as_tensor(moments.mean), moments.standard_error()
+
+
+def in_whole_pairs(orders: int) -> int:
+    """So many orders, less one that would be left without its reverse."""
+    return max(1, orders - orders % 2)
 
 
 def _gains(game: Game, ranks: Tensor) -> Tensor:
@@ -217,7 +214,8 @@ class ShapleyValueSampling(PerturbationAttribution):
             target: see the glossary: the output to explain.
             additional_forward_args: see the glossary: what else the model takes, by position.
             feature_mask: see the glossary: entries with one number are one feature.
-            n_samples: orders, of G - 1 model rows per example each; at most, with `tol`.
+            n_samples: orders, of G - 1 model rows per example each; at most, with `tol`. An odd
+                one has no reverse and is left out.
             perturbations_per_eval: see the glossary: perturbations per pass at most.
             show_progress: a progress bar of model rows.
             tol: stop once every standard error is at most tol times the largest score.
@@ -239,8 +237,9 @@ class ShapleyValueSampling(PerturbationAttribution):
                 scores = shapley_values(game)
                 errors = torch.zeros_like(scores)
             else:
-                game.expect(n_samples * (n - 1) + 1)
+                orders = in_whole_pairs(n_samples)
+                game.expect(orders * (n - 1) + 1)
                 draw = partial(shuffled, n, generator)
-                scores, errors = sampled_shapley_values(game, draw, n_samples, tol)
+                scores, errors = sampled_shapley_values(game, draw, orders, tol)
             result = game.arrange(scores)
             return (result, game.arrange(errors)) if return_std else result
