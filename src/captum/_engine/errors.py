@@ -8,6 +8,7 @@ from typing import TypeVar
 
 E = TypeVar("E", bound=Exception)
 _INSIDE = ("captum.", "contextlib")
+_MOST = 4  # items of a list that are described
 
 
 def wrong(kind: type[E], expected: str, got: str, works: str) -> E:
@@ -33,7 +34,8 @@ def describe(value: object) -> str:
     if shape is not None and dtype is not None:
         return f"a {str(dtype).removeprefix('torch.')} tensor of shape {tuple(shape)}"
     if isinstance(value, tuple | list) and any(hasattr(v, "shape") for v in value):
-        return f"{type(value).__name__} of " + ", ".join(map(describe, value))
+        more = [f"{len(value) - _MOST} more"] if len(value) > _MOST else []
+        return f"{type(value).__name__} of " + ", ".join([*map(describe, value[:_MOST]), *more])
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 

@@ -35,7 +35,7 @@ class NormLayer(nn.Module):
 
 
 class SkLearnLinearModel(LinearModel):
-    """The coefficients that an estimator of scikit-learn finds; needs scikit-learn.
+    """The coefficients that an estimator of scikit-learn finds; needs the extra `sklearn`.
 
     `fit` takes norm_input=True to standardise the columns of x first, and what else the
     estimator's own `fit` takes.
@@ -129,7 +129,7 @@ def sklearn_train_linear_model(
 
 
 def _estimator(name: str) -> Callable[..., Any]:
-    extra("sklearn", "tutorials")
+    extra("sklearn", "sklearn")
     module, _, kind = name.rpartition(".")
     try:
         found: Callable[..., Any] = getattr(
