@@ -127,7 +127,7 @@ class LayerFeatureAblation(LayerAttribution, _Ablating):
     >>> from captum.attr import LayerFeatureAblation
     >>> model = torch.nn.Sequential(torch.nn.Identity(), torch.nn.Linear(2, 1, bias=False))
     >>> x = torch.tensor([[2., 3.]])
-    >>> torch.equal(LayerFeatureAblation(model, model[0]).attribute(x), x * model[1].weight)
+    >>> torch.allclose(LayerFeatureAblation(model, model[0]).attribute(x), x * model[1].weight)
     True
     """
 

@@ -146,7 +146,7 @@ def _centred(x: Tensor, y: Tensor, weights: Tensor | None, intercept: bool) -> _
     x, values = x.to(kind), y.to(kind).reshape(-1, len(x))
     if weights is None:
         weights = x.new_ones(1, len(x))
-    own = weights.ndim > 1 or y.ndim == 1
+    own = weights.ndim > 1
     w = weights.to(kind).reshape(-1, len(x), 1)
     total = w.sum(1, keepdim=True)
     if not bool((w >= 0).all() & (total > 0).all() & (total < float("inf")).all()):
