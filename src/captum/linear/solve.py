@@ -14,6 +14,8 @@ from torch import Tensor
 from captum._engine.errors import describe, warn, wrong
 from captum._engine.paths import wide
 
+_NEAR = 1e-5  # the mean of parts · slack, relative to alpha, from where an active set is faster
+
 
 class _Centred(NamedTuple):
     """√w (x - x̄) and √w (y - ȳ), with weights of sum one.
@@ -122,15 +124,14 @@ def lasso(
     data = _centred(x, y, weights, intercept)
     if data.x.shape[2] * data.y.shape[2] == 0:
         return data.finish(data.x.new_zeros(len(data.x), data.x.shape[2], data.y.shape[2]))
-    kind = data.x.dtype
-    problems = _Lasso.of(data, alpha, torch.finfo(kind).eps ** 0.75 if tol is None else tol)
+    problems = _Lasso.of(data, alpha, tol)
     b, solved = problems.solution(problems.near(), steps)
     if not solved:
         warn(
             f"lasso: not converged after {steps} steps; the coefficients are close, not exact. "
             "A larger alpha or more steps help."
         )
-    return data.finish((b * problems.unit).mT.to(kind))
+    return data.finish((b * problems.unit).mT.to(data.x.dtype))
 
 
 def _penalty(alpha: float) -> float:
@@ -220,9 +221,10 @@ class _Lasso(NamedTuple):
     tol: float
 
     @classmethod
-    def of(cls, data: _Centred, alpha: float, tol: float) -> _Lasso:
+    def of(cls, data: _Centred, alpha: float, tol: float | None) -> _Lasso:
         """The same problems scaled, with no more rows than columns, and as exact as can be."""
         exact = torch.float32 if data.x.device.type == "mps" else torch.float64
+        tol = torch.finfo(exact).eps ** 0.75 if tol is None else tol
         x, y = data.x.to(exact), data.y.mT.to(exact)
         norms, size = torch.linalg.vector_norm(x, dim=1), y.norm(dim=-1, keepdim=True)
         flat = norms == 0
@@ -246,7 +248,7 @@ class _Lasso(NamedTuple):
         at = _Point(slack.amin((0, -1))[..., None] / slack, slack, inside * self.y)
         for _ in range(rounds):
             gap, product = at.gap(), at.parts * at.slack
-            done = gap <= 1e-10 * self.alpha.amin(-1, keepdim=True)
+            done = gap <= _NEAR * self.alpha.amin(-1, keepdim=True)
             if bool(done.all()):
                 break
             solve = self._dual((at.parts / at.slack).sum(0))
