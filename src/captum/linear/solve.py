@@ -265,27 +265,31 @@ class _Lasso(NamedTuple):
 
         A step goes towards the best values of the coordinates that are not zero, up to where the
         first of them becomes zero, and there it stays. After a step that met no zero, the
-        coordinate that misses its condition most joins them (Osborne, Presnell, Turlach 2000).
+        coordinate that misses its condition most joins them (Osborne, Presnell, Turlach 2000). A
+        last step takes what is within the tolerance to what the numbers hold.
         """
         x, alpha = self.x, self.alpha
         # Ever less of a ridge penalty on the step, for columns that depend on others.
         eps = torch.finfo(x.dtype).eps
-        little, least = eps**0.5, eps**0.75 * x.shape[2] ** 0.5
-        free = torch.zeros_like(b[..., :1], dtype=torch.bool)
+        first, least = eps**0.5, eps**0.75 * x.shape[2] ** 0.5
+        little = first
+        free = last = torch.zeros_like(b[..., :1], dtype=torch.bool)
         for _ in range(steps):
             pull, on = (self.y - b @ x.mT) @ x, b != 0
             off = pull - torch.maximum(torch.minimum(pull, alpha), -alpha)
             missed = torch.where(on, pull - alpha * b.sign(), off)
             worst, where = missed.abs().max(-1, keepdim=True)
             done = ~(worst > self.tol * b.abs().amax(-1, keepdim=True).clamp(min=1.0))
-            if bool(done.all()):
+            if bool((done & last).all()):
                 return b, True
-            ratio = on.scatter(-1, where, on.gather(-1, where) | free) / little
+            joined = on.scatter(-1, where, on.gather(-1, where) | (free & ~done))
+            ratio = joined / torch.where(done, first, little)
             way = ratio * missed
             way = way - ratio * (self._dual(ratio)(way @ x.mT) @ x)
             zero = torch.where(b * way < 0, -b / way, torch.inf)
             step = zero.amin(-1, keepdim=True)
-            free, step = step > 1, step.clamp(max=1.0).masked_fill(done, 0.0)
+            free, step = step > 1, step.clamp(max=1.0).masked_fill(done & last, 0.0)
+            last = done
             b, little = torch.where(zero > step, _moved(b, way, step), 0.0), max(little / 4, least)
         return b, False
 
