@@ -227,7 +227,8 @@ stronger = LRP(net, rules=own).attribute(x, photo.targets["dahlia"]).detach()
 likeness = torch.corrcoef(torch.stack([stronger.flatten(), scores.detach().flatten()]))[0, 1]
 print(f"correlation with epsilon_gamma_box: {float(likeness):.3f}")
 if not toy_photos.PRETRAINED:
-    assert 0.8 < likeness < 0.9999
+    assert likeness > 0.8
+    assert not torch.allclose(stronger, scores, rtol=0.01)
 
 # %% [markdown]
 # ## Guided backpropagation and guided Grad-CAM
@@ -276,18 +277,22 @@ axis.bar(places - 0.2, [each[0] for each in found.values()], 0.4, color=RED, lab
 axis.bar(places + 0.2, [each[3] for each in found.values()], 0.4, color=BLUE, label="pagoda")
 axis.axvline(0.5, color=GREY, linewidth=0.8)
 axis.set_xticks(places, found, rotation=30, ha="right")
-axis.set(ylim=(0, 1), ylabel="share of positive score", title="What lies on the thing asked for")
-axis.legend(frameon=False)
+axis.set(ylim=(0, 1), ylabel="share of positive score")
+axis.set_title("What lies on the thing asked for", loc="left")
+axis.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
 axis.spines[["top", "right"]].set_visible(False)
 plt.show()
 
 # %%
 if not toy_photos.PRETRAINED:
+    # Guided backpropagation was not really asked, and Grad-CAM is blurred beyond a thing's edges.
     on_dahlia, dahlia_astray, pagoda_astray, on_pagoda = zip(
-        *(found[name] for name in maps if name != "guided backprop"), strict=True
+        *(found[name] for name in maps if name not in {"guided backprop", "Grad-CAM"}), strict=True
     )
     assert min(on_dahlia) > 3 * found["chance"][0]
     assert min(on_pagoda) > 1.5 * found["chance"][3]
+    assert found["Grad-CAM"][0] > 2 * found["chance"][0]
+    assert found["Grad-CAM"][3] > 5 * found["Grad-CAM"][2]
     for here, astray in ((on_dahlia, dahlia_astray), (on_pagoda, pagoda_astray)):
         assert sum(here) > 2 * sum(astray)
         assert all(one > other for one, other in zip(here, astray, strict=True))
