@@ -63,6 +63,14 @@ from captum.attr.kernel_shap import KernelShap
 from captum.attr.layer_activation import LayerActivation
 from captum.attr.lime import Lime
 from captum.attr.lime_base import LimeBase
+from captum.attr.llm.attribution import LLMAttribution
+from captum.attr.llm.gradients import LLMGradientAttribution
+from captum.attr.llm.image_mask import ImageMaskInput
+from captum.attr.llm.interpretable import InterpretableInput
+from captum.attr.llm.result import LLMAttributionResult
+from captum.attr.llm.scores import Contrast
+from captum.attr.llm.text_template import TextTemplateInput
+from captum.attr.llm.text_tokens import TextTokenInput
 from captum.attr.lrp import LRP, LayerLRP
 from captum.attr.noise_tunnel import NoiseTunnel, NoiseTunnelType
 from captum.attr.occlusion import Occlusion
@@ -95,6 +103,7 @@ __all__ = [
     "Attribution",
     "ClassSummarizer",
     "CommonStats",
+    "Contrast",
     "Count",
     "DataLoaderAttribution",
     "Deconvolution",
@@ -106,13 +115,18 @@ __all__ = [
     "GradientShap",
     "GuidedBackprop",
     "GuidedGradCam",
+    "ImageMaskInput",
     "InputXGradient",
     "Inputs",
     "IntegratedGradients",
     "InternalAttribution",
     "InternalInfluence",
     "InterpretableEmbeddingBase",
+    "InterpretableInput",
     "KernelShap",
+    "LLMAttribution",
+    "LLMAttributionResult",
+    "LLMGradientAttribution",
     "Layer",
     "LayerActivation",
     "LayerAttribution",
@@ -164,6 +178,8 @@ __all__ = [
     "Summarizer",
     "SummarizerSingleTensor",
     "Targets",
+    "TextTemplateInput",
+    "TextTokenInput",
     "TokenReferenceBase",
     "Var",
     "configure_interpretable_embedding_layer",

@@ -232,14 +232,15 @@ def format_word_importances(words: Sequence[object], importances: Values | None)
     return f'<td style="{CELL}">{" ".join(marks)}</td>'
 
 
-def mark(word: object, importance: float) -> str:
-    """One word: black on its colour, whatever the page's own colours are."""
+def mark(word: object, importance: float, title: str | None = None) -> str:
+    """One word: black on its colour, whatever the page's own colours are; its number on demand."""
     style = (
         f"background-color: {get_color(importance)}; color: black; padding: 0 0.2em; "
         "line-height: 1.75"
     )
     text = escape(format_special_tokens(word))
-    return f'<mark title="{importance:+.4f}" style="{style}">{text}</mark>'
+    title = f"{importance:+.4f}" if title is None else title
+    return f'<mark title="{title}" style="{style}">{text}</mark>'
 
 
 def swatch(name: str, value: float) -> str:

@@ -1,0 +1,1 @@
+"""Language models: which words made these words."""
