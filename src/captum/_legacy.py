@@ -48,6 +48,14 @@ HOMES: dict[str, tuple[str, ...]] = {
     _CORE + "input_x_gradient": (_ATTR + "input_x_gradient",),
     _CORE + "integrated_gradients": (_ATTR + "integrated_gradients",),
     _CORE + "kernel_shap": (_ATTR + "kernel_shap",),
+    _CORE + "llm_attr": tuple(
+        _ATTR + "llm." + name for name in ("attribution", "base", "gradients", "remote", "result")
+    ),
+    _CORE + "remote_provider": (_ATTR + "llm.provider",),
+    "captum.attr._utils.interpretable_input": tuple(
+        _ATTR + "llm." + name
+        for name in ("image_mask", "interpretable", "text_template", "text_tokens")
+    ),
     _CORE + "lime": (_ATTR + "lime", _ATTR + "lime_base", _ATTR + "similarity"),
     _CORE + "lrp": (_ATTR + "lrp", _ATTR + "lrp_rules"),
     _CORE + "noise_tunnel": (_ATTR + "noise_tunnel",),

@@ -64,9 +64,12 @@ from captum.attr.layer_activation import LayerActivation
 from captum.attr.lime import Lime
 from captum.attr.lime_base import LimeBase
 from captum.attr.llm.attribution import LLMAttribution
+from captum.attr.llm.chat import ChatInput
 from captum.attr.llm.gradients import LLMGradientAttribution
 from captum.attr.llm.image_mask import ImageMaskInput
 from captum.attr.llm.interpretable import InterpretableInput
+from captum.attr.llm.provider import RemoteLLMProvider, VLLMProvider
+from captum.attr.llm.remote import RemoteLLMAttribution
 from captum.attr.llm.result import LLMAttributionResult
 from captum.attr.llm.scores import Contrast
 from captum.attr.llm.text_template import TextTemplateInput
@@ -101,6 +104,7 @@ __all__ = [
     "MSE",
     "RISE",
     "Attribution",
+    "ChatInput",
     "ClassSummarizer",
     "CommonStats",
     "Contrast",
@@ -167,6 +171,8 @@ __all__ = [
     "OwenValues",
     "PerturbationAttribution",
     "ProductBaselines",
+    "RemoteLLMAttribution",
+    "RemoteLLMProvider",
     "Report",
     "Saliency",
     "ShapleyInteractions",
@@ -181,6 +187,7 @@ __all__ = [
     "TextTemplateInput",
     "TextTokenInput",
     "TokenReferenceBase",
+    "VLLMProvider",
     "Var",
     "configure_interpretable_embedding_layer",
     "elementwise",

@@ -13,16 +13,15 @@ from captum._engine.site import Inputs
 from captum._engine.target import Targets
 from captum.attr.base import PerturbationAttribution
 from captum.attr.llm import tokens
-from captum.attr.llm.base import BaseLLMAttribution, explains_output
+from captum.attr.llm.base import BaseLLMAttribution, Read, explains_output
 from captum.attr.llm.interpretable import InterpretableInput
 from captum.attr.llm.result import LLMAttributionResult
 from captum.attr.llm.scores import LOG_PROB, Contrast, PerToken
-from captum.attr.llm.scoring.scorer import Cost, Prompt
+from captum.attr.llm.scoring.scorer import Cost
 from captum.attr.llm.text_tokens import TextTokenInput
 from captum.attr.llm.tokens import Ids, Tokenizer
 
 Inspect = Callable[[str, str, list[float]], None]
-Read = Callable[[Sequence[Prompt]], Tensor]
 
 _COALITIONS, _SHOWN = 1024, 64  # in a pass; and where a bar shows progress
 _KEEP = 0.05  # of the largest score: features that are worth a closer look
@@ -132,7 +131,7 @@ class LLMAttribution(BaseLLMAttribution):
         if len(other_ids) == len(ids):
             return lambda prompts: read(prompts) - other(prompts), len(ids)
 
-        def difference(prompts: Sequence[Prompt]) -> Tensor:
+        def difference(prompts: Sequence[Any]) -> Tensor:
             whole = read(prompts).sum(1) - other(prompts).sum(1)
             return whole.unsqueeze(1)
 
@@ -184,18 +183,25 @@ class LLMAttribution(BaseLLMAttribution):
         """The method's scores (1 + T, G) of the whole and of every token, and their errors."""
         method = self._asking(numbers)
         description = inp.to_tensor()
+        if not description.is_floating_point():
+            description = description.to(torch.get_default_dtype())
         found = method.attribute(description, target=Targets(*range(1 + steps)), **options)
         scores, errors = found if isinstance(found, tuple) else (found, None)
         return _named(inp, scores), None if errors is None else _named(inp, errors)
 
-    def _inspect(
-        self, inspect: Inspect, prompts: Sequence[Prompt], ids: Ids, found: Tensor
-    ) -> None:
+    def _inspect(self, inspect: Inspect, prompts: Sequence[Any], ids: Ids, found: Tensor) -> None:
         target = self.tokenizer.decode(ids.tolist())
         chances = found if self._score.name == "prob" else found.exp()
         for prompt, row in zip(prompts, chances.tolist(), strict=True):
-            read = prompt["input_ids"][0] if isinstance(prompt, Mapping) else prompt
-            inspect(self.tokenizer.decode(read.tolist()), target, row)
+            inspect(self._shown(prompt), target, row)
+
+    def _shown(self, prompt: Any) -> str:
+        """A prompt as text."""
+        if isinstance(prompt, str):
+            return prompt
+        ids = prompt["input_ids"][0] if isinstance(prompt, Mapping) else prompt
+        text: str = self.tokenizer.decode(ids.tolist())
+        return text
 
 
 def _named(inp: InterpretableInput, scores: list[Tensor]) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ from captum.attr.llm.scores import LOG_PROB, Contrast, PerToken, Score, make_sco
 from captum.attr.llm.scoring.language_model import LanguageModel
 from captum.attr.llm.scoring.scorer import Cost, Prompt, Scorer
 from captum.attr.llm.tokens import Ids, Tokenizer
+
+Read = Callable[[Sequence[Any]], Tensor]  # of K prompts, (K, T)
 
 # No sampling: the target is the model's likeliest answer, and the same every time.
 GEN_ARGS = {"max_new_tokens": 25, "do_sample": False, "temperature": None, "top_p": None}
@@ -64,8 +66,12 @@ class BaseLLMAttribution(Attribution):
     def _language_model(self) -> LanguageModel:
         return LanguageModel(self.model)
 
-    def _prompt(self, made: Any) -> Prompt:
-        """What an input made of a prompt, as token ids or as a processor's tensors."""
+    def _prompt(self, made: Any) -> Any:
+        """What an input made of a prompt, as a scorer reads it."""
+        return self._ids(made)
+
+    def _ids(self, made: Any) -> Prompt:
+        """The same, as token ids or as a processor's tensors."""
         if isinstance(made, str):
             return tokens.encode(self.tokenizer, made)
         if tokens.is_chat(made):
@@ -123,7 +129,7 @@ class BaseLLMAttribution(Attribution):
             text = made
         elif tokens.is_chat(made):
             text, special = tokens.render_chat(self.tokenizer, made), False
-        prompt = self._prompt(made)
+        prompt = self._ids(made)
         if isinstance(prompt, Mapping) or self._own_text:
             return tokens.target_ids(self.tokenizer, None, np.zeros(0, np.int64), target)
         return tokens.target_ids(self.tokenizer, text, prompt, target, special)
@@ -135,7 +141,7 @@ class BaseLLMAttribution(Attribution):
 
     def _generated(self, made: Any, gen_args: Mapping[str, Any]) -> Ids:
         """What the model answers."""
-        model, prompt = self._language_model(), self._prompt(made)
+        model, prompt = self._language_model(), self._ids(made)
         if isinstance(prompt, Mapping):
             inputs = map_tensors(lambda x: x.to(model.device), dict(prompt))
         else:
@@ -147,7 +153,8 @@ class BaseLLMAttribution(Attribution):
         """p of every token of the target after the whole prompt, (T,)."""
         return self._scorer(ids, LOG_PROB)([self._prompt(inp.to_model_input())])[0].exp()
 
-    def _scorer(self, ids: Ids, score: Score, cost: Cost | None = None) -> Scorer:
+    def _scorer(self, ids: Ids, score: Score, cost: Cost | None = None) -> Read:
+        """What reads a score of the target's tokens after prompts."""
         mask = getattr(self.tokenizer, "mask_token_id", None)
         return Scorer(self._language_model(), ids, score.read, mask, cost or Cost())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,20 @@ if TYPE_CHECKING:
 _TENSORS = "seq_attr", "token_attr", "output_probs", "seq_std", "token_std"
 
 
-@dataclass(kw_only=True, eq=False)
+class _Numbers:
+    """An attribute that holds a tensor on the CPU, or None, of whatever it is set to."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.place = f"_{name}"
+
+    def __get__(self, found: Any, owner: type | None = None) -> Any:
+        return self if found is None else getattr(found, self.place)
+
+    def __set__(self, found: Any, value: Any) -> None:
+        value = value if value is None else torch.as_tensor(value).detach().cpu()
+        setattr(found, self.place, value)
+
+
 class LLMAttributionResult:
     """Scores of G features of a prompt for a target of T tokens.
 
@@ -47,22 +59,38 @@ class LLMAttributionResult:
     {'the': 0.5, 'cat': 2.0}
     """
 
-    input_tokens: list[str]
-    output_tokens: list[str]
-    seq_attr: Tensor
-    token_attr: Tensor | None = None
-    output_probs: Tensor | None = None
-    inp: InterpretableInput | None = None
-    seq_std: Tensor | None = None
-    token_std: Tensor | None = None
-    covered: float | None = None
-    evaluations: int | None = field(default=None)
-    forward_tokens: int | None = field(default=None)
+    seq_attr: Any = _Numbers()
+    token_attr: Any = _Numbers()
+    output_probs: Any = _Numbers()
+    seq_std: Any = _Numbers()
+    token_std: Any = _Numbers()
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in _TENSORS and value is not None:
-            value = torch.as_tensor(value).detach().cpu()
-        super().__setattr__(name, value)
+    def __init__(
+        self,
+        *,
+        input_tokens: list[str],
+        output_tokens: list[str],
+        seq_attr: Any,
+        token_attr: Any = None,
+        output_probs: Any = None,
+        inp: InterpretableInput | None = None,
+        seq_std: Any = None,
+        token_std: Any = None,
+        covered: float | None = None,
+        evaluations: int | None = None,
+        forward_tokens: int | None = None,
+    ) -> None:
+        self.input_tokens, self.output_tokens = list(input_tokens), list(output_tokens)
+        self.seq_attr, self.token_attr = seq_attr, token_attr
+        self.seq_std, self.token_std = seq_std, token_std
+        self.output_probs = output_probs
+        self.inp = inp
+        self.covered = covered
+        self.evaluations, self.forward_tokens = evaluations, forward_tokens
+
+    def __repr__(self) -> str:
+        words = f"input_tokens={self.input_tokens}, output_tokens={self.output_tokens}"
+        return f"{type(self).__name__}({words}, seq_attr={self.seq_attr})"
 
     @property
     def seq_attr_dict(self) -> dict[str, float]:
@@ -217,16 +245,18 @@ class LLMAttributionResult:
         return frame
 
     def _by_feature(self) -> Tensor:
-        if self.seq_attr.ndim == 1:
-            return self.seq_attr
+        scores: Tensor = self.seq_attr
+        if scores.ndim == 1:
+            return scores
         raise wrong(ValueError, "one score per feature", describe(self.seq_attr), "result.seq_attr")
 
     def _by_token(self, instead: str) -> Tensor:
-        if self.token_attr is None or self.token_attr.ndim != 2:
+        scores: Tensor | None = self.token_attr
+        if scores is None or scores.ndim != 2:
             raise wrong(
                 ValueError,
                 "scores for every token of the target",
                 f"token_attr={describe(self.token_attr)}",
                 instead or "result.seq_attr",
             )
-        return self.token_attr
+        return scores

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from captum._engine.errors import describe, wrong
+from captum.attr.llm import marks
+from captum.attr.llm.chat import ChatInput
 from captum.attr.llm.interpretable import InterpretableInput
 from captum.attr.llm.segments import Segment
 from captum.attr.llm.text_tokens import TextTokenInput
-from captum.attr.llm.tokens import Message, Tokenizer, is_chat, render_chat
+from captum.attr.llm.tokens import Tokenizer, is_chat, render_chat
 
 Texts = Sequence[str] | Mapping[Any, str]
-
-_OPEN, _CLOSE = 0xF0000, 0x100000  # characters for private use: nobody's text has them
 
 
 class TextTemplateInput(InterpretableInput):
@@ -111,11 +111,13 @@ class TextTemplateInput(InterpretableInput):
         >>> [tokenizer.decode(ids) for ids in prompt.to_model_inputs(torch.tensor([[1, 0]]))]
         ['the cat sat on']
         """
-        marked = [chr(_OPEN + i) + value + chr(_CLOSE + i) for i, value in enumerate(self.values)]
-        plain, shown = self.to_model_input(), self._fill(marked)
+        plain, shown = self.to_model_input(), self._fill(marks.marked(self.values))
         chat = is_chat(plain)
         text = render_chat(tokenizer, shown) if chat else shown
-        segments, clean = self._found(text)
+        spans, clean = marks.found(text, self.n_features)
+        segments: list[Segment] = [[] for _ in range(self.n_itp_features)]
+        for feature, span in zip(self.formatted_mask, spans, strict=True):
+            segments[feature].extend(span)
         if clean != (render_chat(tokenizer, plain) if chat else plain):
             raise wrong(
                 ValueError,
@@ -125,27 +127,7 @@ class TextTemplateInput(InterpretableInput):
             )
         if not chat:
             return TextTokenInput(clean, tokenizer, baselines, groups=segments)
-        messages: Sequence[Message] = plain
-        return TextTokenInput(
-            tokenizer=tokenizer, baselines=baselines, messages=messages, groups=segments
-        )
-
-    def _found(self, text: str) -> tuple[list[Segment], str]:
-        """Where the features are in a text with marks, and the text without."""
-        parts: list[Segment] = [[] for _ in range(self.n_itp_features)]
-        starts: dict[int, int] = {}
-        clean: list[str] = []
-        for character in text:
-            code = ord(character)
-            if _OPEN <= code < _OPEN + self.n_features:
-                starts[code - _OPEN] = len(clean)
-            elif _CLOSE <= code < _CLOSE + self.n_features:
-                value = code - _CLOSE
-                if starts.get(value, len(clean)) < len(clean):
-                    parts[self.formatted_mask[value]].append((starts[value], len(clean)))
-            else:
-                clean.append(character)
-        return parts, "".join(clean)
+        return ChatInput(plain, tokenizer, baselines, groups=segments)
 
     def _fill(self, values: Sequence[str]) -> Any:
         try:

@@ -14,7 +14,7 @@ from captum._engine.errors import describe, wrong
 from captum.attr.llm import segments, tokens
 from captum.attr.llm.interpretable import InterpretableInput
 from captum.attr.llm.segments import Membership, Segment
-from captum.attr.llm.tokens import Ids, Message, Span, Tokenizer
+from captum.attr.llm.tokens import Ids, Span, Tokenizer
 
 
 class TextTokenInput(InterpretableInput):
@@ -24,19 +24,17 @@ class TextTokenInput(InterpretableInput):
     the rest is written.
 
     Args:
-        text: the prompt.
+        text: the prompt; see `ChatInput` for a chat.
         tokenizer: the model's.
         baselines: the token in the place of absent ones, by id or name; None takes them out.
         skip_tokens: tokens that are no features, by id or name; they always stay.
-        messages: a chat instead of a text, as the tokenizer's chat template writes it. What the
-            template adds is no feature.
         groups: larger features: "paragraphs", "sentences" or "words", or substrings in their
             order, (start, stop) positions of characters, or lists of those. Tokens in no group
             always stay; one that two groups share goes with either. Needs a tokenizer that knows
             which characters its tokens stand for.
 
     Raises:
-        ValueError: no prompt, or two; groups that are not in the text; a token that is unknown.
+        ValueError: groups that are not in the text; no feature left.
 
     >>> from captum.attr import TextTokenInput
     >>> prompt = TextTokenInput("the cat sat", tokenizer, skip_tokens=["the"])
@@ -49,32 +47,43 @@ class TextTokenInput(InterpretableInput):
 
     def __init__(
         self,
-        text: str | None = None,
-        tokenizer: Tokenizer = None,
+        text: str,
+        tokenizer: Tokenizer,
         baselines: int | str | None = 0,
         skip_tokens: Sequence[int] | Sequence[str] | None = None,
         *,
-        messages: Sequence[Message] | None = None,
         groups: str | Sequence[Any] | None = None,
     ) -> None:
-        if (text is None) == (messages is None) or tokenizer is None:
+        if not isinstance(text, str):
             raise wrong(
-                ValueError,
-                "a text or chat messages, and a tokenizer",
-                f"text={describe(text)}, messages={describe(messages)}, tokenizer={tokenizer!r}",
-                "TextTokenInput('The cat', tokenizer)",
+                TypeError,
+                "a text",
+                describe(text),
+                "TextTokenInput('The cat', tokenizer), or ChatInput(messages, tokenizer)",
             )
-        self.tokenizer = tokenizer
-        self.messages = messages
-        self.special = messages is None  # whether encoding adds special tokens
-        self.text: str = tokens.render_chat(tokenizer, messages) if messages else text or ""
+        whole = [(0, len(text))]
+        self._start(text, tokenizer, baselines, skip_tokens, groups, whole, special=True)
+
+    def _start(
+        self,
+        text: str,
+        tokenizer: Tokenizer,
+        baselines: int | str | None,
+        skip_tokens: Sequence[int] | Sequence[str] | None,
+        groups: str | Sequence[Any] | None,
+        within: Sequence[Span],
+        special: bool,
+    ) -> None:
+        """Encode a text whose features lie within some of its parts."""
+        self.text, self.tokenizer = text, tokenizer
+        self.special = special  # whether encoding adds special tokens
         self.baselines = None if baselines is None else tokens.token_id(tokenizer, baselines)
         self._spans: list[Span] | None = None
-        if groups is None and messages is None:
+        if groups is None:
             self.ids = tokens.encode(tokenizer, self.text)
         else:
             self.ids, self._spans = tokens.encode_with_spans(tokenizer, self.text, self.special)
-        self._within = self._content()
+        self._within = within
         self.segments: list[Segment] | None = self._segments(groups)
         self.skip_tokens = [tokens.token_id(tokenizer, t) for t in skip_tokens or ()]
         self._kept = ~np.isin(self.ids, self.skip_tokens)
@@ -148,29 +157,10 @@ class TextTokenInput(InterpretableInput):
         finer._name()
         return finer
 
-    def _content(self) -> list[Span]:
-        """The parts of the text that came from the user."""
-        if self.messages is None:
-            return [(0, len(self.text))]
-        spans, at = [], 0
-        for message in self.messages:
-            content = message["content"]
-            start = self.text.find(content.strip(), at) if isinstance(content, str) else -1
-            if start < 0:
-                raise wrong(
-                    ValueError,
-                    "a chat template that writes the messages' contents as they are",
-                    f"a text without {describe(content)}",
-                    "groups=[...], or the prompt as text",
-                )
-            at = start + len(content.strip())
-            spans.append((start, at))
-        return spans
-
     def _segments(self, groups: str | Sequence[Any] | None) -> list[Segment] | None:
-        if groups is None and self.messages is None:
+        if groups is None:
             return None
-        if groups is None or groups == "tokens":
+        if groups == "tokens":
             return [part for span in self._within for part in self._parts([span], "tokens")]
         if isinstance(groups, str):
             return segments.cut(self.text, self._within, groups)
