@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -75,11 +76,7 @@ class Attribution:
         >>> IntegratedGradients.get_name()
         'Integrated Gradients'
         """
-        name = cls.__name__
-        return "".join(
-            " " + c if c.isupper() and i and not name[i - 1].isupper() else c
-            for i, c in enumerate(name)
-        )
+        return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", cls.__name__)
 
     def compute_convergence_delta(self, attributions: Any, *args: Any, **kwargs: Any) -> Tensor:
         """How far the scores are from summing to the output's change."""

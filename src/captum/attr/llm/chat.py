@@ -67,8 +67,9 @@ class ChatInput(TextTokenInput):
 def _contents(tokenizer: Tokenizer, text: str, messages: Sequence[Message]) -> list[Span]:
     """Where the messages' contents are in the chat's text, which may have trimmed them."""
     contents = [message.get("content") for message in messages]
-    if all(isinstance(content, str) for content in contents):
-        for texts in (contents, [content.strip() for content in contents]):
+    written = [content for content in contents if isinstance(content, str)]
+    if len(written) == len(contents):
+        for texts in (written, [content.strip() for content in written]):
             pairs = zip(messages, marks.marked(texts), strict=True)
             shown = [{**message, "content": content} for message, content in pairs]
             spans, clean = marks.found(tokens.render_chat(tokenizer, shown), len(texts))

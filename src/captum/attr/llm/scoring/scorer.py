@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from captum._engine.batching import out_of_memory
+from captum._engine.errors import wrong
 from captum.attr.llm.scores import PerToken
 from captum.attr.llm.scoring import encoders, padded, proofs, tree, with_images
 from captum.attr.llm.scoring.budget import Budget
@@ -66,6 +67,13 @@ class Scorer:
 
     def _run(self, prompts: Sequence[Any]) -> Tensor:
         """Prompts that are new and distinct."""
+        if not all(map(len, prompts)):
+            raise wrong(
+                ValueError,
+                "prompts of at least one token, as a target follows the last of them",
+                "a prompt that has lost all of its tokens",
+                "baselines that leave some, or skip_tokens=[tokenizer.bos_token] to keep the first",
+            )
         self.cost.prompts += len(prompts)
         if len(prompts) > 1:
             if isinstance(prompts[0], Mapping):
