@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -55,10 +55,17 @@ class RemoteLLMProvider(ABC):
         text = tokenizer.decode(target.tolist())
         return [
             self.get_logprobs(
-                p if isinstance(p, str) else tokenizer.decode(p.tolist()), text, tokenizer
+                p if isinstance(p, str) else tokens.text(tokenizer, p), text, tokenizer
             )
             for p in prompts
         ]
+
+    def answer(
+        self, prompt: RemotePrompt, tokenizer: Tokenizer, gen_args: Mapping[str, Any]
+    ) -> str:
+        """What the model goes on with after a prompt, as text or token ids."""
+        text = prompt if isinstance(prompt, str) else tokens.text(tokenizer, prompt)
+        return self.generate(text, **gen_args)
 
 
 class VLLMProvider(RemoteLLMProvider):
@@ -119,6 +126,17 @@ class VLLMProvider(RemoteLLMProvider):
             prompt: the text.
             gen_args: of the API; max_new_tokens is max_tokens, 25 by default.
         """
+        return self._generate(prompt, gen_args)
+
+    def answer(
+        self, prompt: RemotePrompt, tokenizer: Tokenizer, gen_args: Mapping[str, Any]
+    ) -> str:
+        """What the model goes on with after a prompt, as text or token ids."""
+        ids = tokens.encode(tokenizer, prompt) if isinstance(prompt, str) else prompt
+        return self._generate(ids.tolist(), gen_args)
+
+    def _generate(self, prompt: str | list[int], gen_args: Mapping[str, Any]) -> str:
+        gen_args = dict(gen_args)
         options = {"max_tokens": gen_args.pop("max_new_tokens", 25), **gen_args}
         sampling = options.pop("do_sample", None)
         if sampling is False:

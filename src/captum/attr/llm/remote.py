@@ -79,9 +79,8 @@ class RemoteLLMAttribution(LLMAttribution):
         return made if isinstance(made, str) else super()._prompt(made)
 
     def _generated(self, made: Any, gen_args: Mapping[str, Any]) -> Ids:
-        prompt = self._prompt(made)
-        text = prompt if isinstance(prompt, str) else self.tokenizer.decode(prompt.tolist())
-        return tokens.encode_bare(self.tokenizer, self.provider.generate(text, **gen_args))
+        answer = self.provider.answer(self._prompt(made), self.tokenizer, gen_args)
+        return tokens.encode_bare(self.tokenizer, answer)
 
     def _scorer(self, ids: Ids, score: Score, cost: Cost | None = None) -> Read:
         return _Asked(self.provider, self.tokenizer, ids, cost or Cost())

@@ -102,6 +102,14 @@ def names(tokenizer: Tokenizer, ids: Ids) -> list[str]:
     return [str(name) for name in tokenizer.convert_ids_to_tokens(ids.tolist())]
 
 
+def text(tokenizer: Tokenizer, ids: Ids) -> str:
+    """A prompt as text, without the token that whoever reads it puts in front."""
+    first = getattr(tokenizer, "bos_token_id", None)
+    start = int(first is not None and len(ids) > 0 and ids[0] == first)
+    found: str = tokenizer.decode(ids[start:].tolist())
+    return found
+
+
 def token_id(tokenizer: Tokenizer, token: int | str) -> int:
     return int(tokenizer.convert_tokens_to_ids(token)) if isinstance(token, str) else int(token)
 
