@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from captum.attr import FeatureAblation, LLMAttribution, ShapleyValueSampling, TextTokenInput
 from captum.attr.llm.scores import LOG_PROB
@@ -16,6 +17,7 @@ from .twins import ablated, log_probs
 
 PROMPT, TARGET = "the quick brown fox ", "jumps on"
 TOKENIZER = Letters()
+RELEASE = int(transformers.__version__.partition(".")[0])
 TARGET_IDS = TOKENIZER.encode(TARGET)
 
 
@@ -33,11 +35,14 @@ def test_ablation_equals_single_rows(family, baseline):
     assert twin.abs().max() > 0.05, "a model that does not read its prompt proves nothing"
     close(result.token_attr, twin)
     close(result.seq_attr, twin.sum(0))
+    if RELEASE < 5:
+        return
     lengths = [len(prompt.ids) + len(TARGET_IDS) - 1 - (baseline is None)]
     found = proofs.found(LanguageModel(model), "tree", lengths)
     assert bool(found) == (family not in NO_TREE), "the set of families that share has changed"
 
 
+@pytest.mark.skipif(RELEASE < 5, reason="fewer families know the masks of a tree")
 @pytest.mark.parametrize("family", sorted(set(DECODERS) - NO_TREE))
 def test_every_way_alone(family):
     """The tree in chunks of any size, and ragged batches, without the check at run time."""

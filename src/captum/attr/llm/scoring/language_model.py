@@ -44,15 +44,28 @@ class LanguageModel:
     def device(self) -> torch.device:
         """Where token ids go: to the embedding, wherever the other layers are."""
         get = getattr(self.module, "get_input_embeddings", None)
-        parameters = get().parameters() if get is not None else self.module.parameters()
-        first = next(iter(parameters), None)
-        return torch.device("cpu") if first is None else first.device
+        entry = get() if get is not None else self.module
+        first = next(entry.parameters(), None)
+        if first is not None and first.device.type != "meta":
+            return first.device
+        # accelerate keeps weights elsewhere, and brings them here when they are needed.
+        hook = getattr(entry, "_hf_hook", None)
+        return torch.device(getattr(hook, "execution_device", None) or "cpu")
 
     @property
     def dtype(self) -> torch.dtype:
         """What it counts in; quantised weights are integers, and count in what is left."""
         kinds = (p.dtype for p in self.module.parameters() if p.is_floating_point())
         return next(kinds, torch.float32)
+
+    @property
+    def keeps_state(self) -> bool:
+        """Whether a pass leaves something on the model, as recurrent ones may.
+
+        Releases before 5 do not say so of recurrent_gemma.
+        """
+        early = getattr(self.config, "model_type", None) == "recurrent_gemma"
+        return early or bool(getattr(self.module, "_is_stateful", False))
 
     @property
     def vocabulary(self) -> int:
@@ -66,6 +79,8 @@ class LanguageModel:
         No logits are made at other positions, if the model can leave them out.
         """
         given: dict[str, Any] = {"attention_mask": torch.ones_like(ids), "use_cache": False, **more}
+        if self.keeps_state:
+            del given["use_cache"]  # without, some start where their last pass ended
         given = {name: value for name, value in given.items() if name in self.takes}
         name = next((name for name in _KEEP if name in self.takes), None)
         if name is not None and (isinstance(keep, int) or name == _KEEP[0]):

@@ -90,7 +90,7 @@ class Scorer:
         model = self.model
         if model.kind != "decoder" or model.config is None:
             return None
-        if not {"past_key_values", "position_ids"} <= model.takes:
+        if not {"past_key_values", "position_ids"} <= model.takes or model.keeps_state:
             return None
         if proofs.found(model, "tree", self._lengths(prompts)) is False:
             return None

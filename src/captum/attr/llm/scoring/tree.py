@@ -111,7 +111,7 @@ class _Path:
             torch.from_numpy(self.tree.tokens[start:stop]).to(self.device)[None],
             keep,
             attention_mask=self._masks(start, stop, self.nodes[:past], positions),
-            position_ids=positions[None],
+            position_ids=positions[None].clone(),  # some models move them in place
             past_key_values=cache,
             use_cache=True,
         )
