@@ -19,6 +19,7 @@ def cases() -> dict[str, Case]:
     from . import (
         cases_inputs,
         cases_layers,
+        cases_llm,
         cases_lrp,
         cases_neurons,
         cases_perturbation,
@@ -31,6 +32,7 @@ def cases() -> dict[str, Case]:
     return _gathered(
         cases_inputs,
         cases_layers,
+        cases_llm,
         cases_neurons,
         cases_perturbation,
         cases_perturbation_layers,

@@ -49,20 +49,25 @@ class Score:
 
 
 def log_prob(logits: Tensor, tokens: Tensor) -> Tensor:
-    """log p(token), in float32."""
-    wide = logits.float()
+    """log p(token), in float32 or better."""
+    wide = _wide(logits)
     return wide.gather(-1, tokens.unsqueeze(-1)).squeeze(-1) - wide.logsumexp(-1)
 
 
 def logit(logits: Tensor, tokens: Tensor) -> Tensor:
     """The token's logit."""
-    return logits.gather(-1, tokens.unsqueeze(-1)).squeeze(-1).float()
+    return _wide(logits.gather(-1, tokens.unsqueeze(-1)).squeeze(-1))
 
 
 def entropy(logits: Tensor, tokens: Tensor) -> Tensor:
     """-Σ p log p in nats, of the distribution that the token was drawn from."""
-    logs = logits.float().log_softmax(-1)
+    logs = _wide(logits).log_softmax(-1)
     return -(logs.exp() * logs).sum(-1)
+
+
+def _wide(logits: Tensor) -> Tensor:
+    """At least float32: half precision would lose what a word changes."""
+    return logits if logits.dtype == torch.float64 else logits.float()
 
 
 def _same(read: Tensor) -> Tensor:
@@ -92,7 +97,7 @@ def _checked(function: PerToken) -> PerToken:
     def read(logits: Tensor, tokens: Tensor) -> Tensor:
         found = function(logits, tokens)
         if isinstance(found, Tensor) and found.shape == tokens.shape:
-            return found
+            return found.to(_wide(logits).dtype)
         raise wrong(
             ValueError,
             f"attr_target to give a number per token, shape {tuple(tokens.shape)}",

@@ -24,7 +24,7 @@ def run_encoder_decoder(
     model: LanguageModel, prompts: Sequence[Ids], target: Ids, read: PerToken, budget: Budget
 ) -> Tensor:
     """What `read` makes of the target's tokens after each prompt, (K, T)."""
-    found = torch.empty(len(prompts), len(target))
+    found = torch.empty(len(prompts), len(target), dtype=model.precision)
     begun = np.concatenate([[model.first_of_decoder()], target[:-1]])
     lengths = [len(prompt) + len(target) for prompt in prompts]
     for batch in budget.batches(lengths, len(target)):
@@ -54,7 +54,7 @@ def run_masked(
             f"prompts with {sorted({len(place) for place in places})}",
             "skip_tokens=[tokenizer.mask_token], so that they always stay",
         )
-    found = torch.empty(len(prompts), len(target))
+    found = torch.empty(len(prompts), len(target), dtype=model.precision)
     lengths = [len(prompt) for prompt in prompts]
     for batch in budget.batches(lengths, len(target)):
         ids, mask = _padded(model, [prompts[i] for i in batch])

@@ -59,6 +59,11 @@ class LanguageModel:
         return next(kinds, torch.float32)
 
     @property
+    def precision(self) -> torch.dtype:
+        """What scores are kept in."""
+        return torch.float64 if self.dtype == torch.float64 else torch.float32
+
+    @property
     def keeps_state(self) -> bool:
         """Whether a pass leaves something on the model, as recurrent ones may.
 

@@ -22,7 +22,7 @@ def run(
     model: LanguageModel, prompts: Sequence[Ids], target: Ids, read: PerToken, budget: Budget
 ) -> Tensor:
     """What `read` makes of the target's tokens after each prompt, (K, T)."""
-    found = torch.empty(len(prompts), len(target))
+    found = torch.empty(len(prompts), len(target), dtype=model.precision)
     lengths = [len(prompt) + len(target) - 1 for prompt in prompts]
     for batch in budget.batches(lengths, len(target)):
         found[batch] = _pass(model, [prompts[i] for i in batch], target, read)
@@ -51,4 +51,4 @@ def read_all(logits: Tensor, target: Ids, read: PerToken) -> Tensor:
     """What `read` makes of logits (K, T, V) at the target's tokens, (K, T)."""
     rows, steps, _ = logits.shape
     tokens = torch.from_numpy(target).to(logits.device).repeat(rows)
-    return read(logits.flatten(0, 1), tokens).float().view(rows, steps).cpu()
+    return read(logits.flatten(0, 1), tokens).view(rows, steps).cpu()

@@ -74,7 +74,7 @@ def run(model: LanguageModel, tree: Tree, target: Ids, read: PerToken, budget: B
     nodes = tree.before.ravel()
     by_node = nodes.argsort(kind="stable")
     wanted = np.tile(target, len(tree.before))
-    found = torch.empty(len(nodes))
+    found = torch.empty(len(nodes), dtype=model.precision)
     path = _Path(model, tree, device)
     for start in range(0, count, chunk):
         stop = min(count, start + chunk)
@@ -85,7 +85,7 @@ def run(model: LanguageModel, tree: Tree, target: Ids, read: PerToken, budget: B
         if len(mine):
             rows = logits[0, torch.from_numpy(place).to(logits.device)]
             tokens = torch.from_numpy(wanted[mine]).to(logits.device)
-            found[torch.from_numpy(mine)] = read(rows, tokens).float().cpu()
+            found[torch.from_numpy(mine)] = read(rows, tokens).to(model.precision).cpu()
     return found.view(tree.before.shape)
 
 

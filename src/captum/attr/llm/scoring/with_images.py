@@ -26,7 +26,7 @@ def run(
     model: LanguageModel, prompts: Sequence[Fields], target: Ids, read: PerToken, budget: Budget
 ) -> Tensor:
     """What `read` makes of the target's tokens after each prompt, (K, T)."""
-    found = torch.empty(len(prompts), len(target))
+    found = torch.empty(len(prompts), len(target), dtype=model.precision)
     alike: dict[Any, list[int]] = {}
     for i, prompt in enumerate(prompts):
         shapes = tuple(sorted((name, tuple(x.shape)) for name, x in _tensors(prompt).items()))
