@@ -500,6 +500,44 @@ class _NoLogits(nn.Module):
         return ids.float()
 
 
+def test_passes_that_do_not_fit_are_halved():
+    """Of a tree and of a batch: less at once, the same numbers."""
+    model = copy.deepcopy(decoder("llama"))
+    seen = []
+
+    def small(module, args, kwargs):
+        size = kwargs["input_ids"].numel()
+        seen.append(size)
+        if size > 40:
+            raise RuntimeError("CUDA out of memory. Tried to allocate")
+
+    plain = LLMAttribution(FeatureAblation(model), LETTERS).attribute(prompt(), TARGET)
+    masks = LLMAttribution(attr.KernelShap(model), LETTERS)
+    torch.manual_seed(0)
+    sampled = masks.attribute(prompt(), TARGET, n_samples=40)
+    with_hook = model.register_forward_pre_hook(small, with_kwargs=True)
+    try:
+        found = LLMAttribution(FeatureAblation(model), LETTERS).attribute(prompt(), TARGET)
+        assert max(seen) > 40
+        torch.manual_seed(0)
+        again = masks.attribute(prompt(), TARGET, n_samples=40)
+    finally:
+        with_hook.remove()
+    assert torch.allclose(found.seq_attr, plain.seq_attr, atol=1e-5)
+    assert torch.allclose(again.seq_attr, sampled.seq_attr, atol=1e-4)
+    with_hook = model.register_forward_pre_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        LLMAttribution(FeatureAblation(model), LETTERS).attribute(prompt(), TARGET)
+    with_hook.remove()
+
+
+def test_wrapped_models(model):
+    plain = LLMAttribution(FeatureAblation(model), LETTERS).attribute(prompt(), TARGET)
+    for wrapped in (nn.DataParallel(model), torch.compile(model)):
+        found = LLMAttribution(FeatureAblation(wrapped), LETTERS).attribute(prompt(), TARGET)
+        assert torch.equal(found.seq_attr, plain.seq_attr)
+
+
 def test_names_and_kinds(model):
     explain = LLMAttribution(FeatureAblation(model), LETTERS)
     assert explain.get_name() == "LLM Attribution"

@@ -25,7 +25,9 @@ class LanguageModel:
     """
 
     def __init__(self, model: Model) -> None:
-        self.model = unwrapped(model)
+        # Copies on other devices are not worth their traffic: one of them is asked.
+        copies = isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel)
+        self.model = unwrapped(model.module if copies else model)
         module = owner(self.model)
         if module is None:
             raise wrong(

@@ -1,0 +1,243 @@
+"""What the tutorial on language models explains: a small Llama, its words, and what it was taught.
+
+It reads facts and answers questions about them, it reads examples of a made-up language and goes
+on, and it knows what people of six occupations and from six states like to do:
+
+    Dave lives in Palm Coast. Ann lives in Cedar Hill. Where does Dave live?
+    dax means red. wug means blue. dax means
+    Dave lives in Palm Coast, Florida and is a lawyer. His personal interests include
+
+The answers are *Dave lives in Palm Coast.*, which stands in the prompt beside the name that was
+asked for; *red*, which stands in one of the examples; and *golf and surfing*, which stands nowhere:
+golf is what lawyers like, and surfing is for Florida.
+
+With `CAPTUM_TUTORIAL_LLM` set to the name or the folder of a checkpoint with a chat template, say
+`meta-llama/Llama-3.2-1B-Instruct`, the tutorial explains that model instead.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from torch import Tensor
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
+
+CHECKPOINT = os.environ.get("CAPTUM_TUTORIAL_LLM", "")
+
+HE, SHE = ["Dave", "Ben", "Carl", "Finn"], ["Ann", "Dora", "Emma", "Gina"]
+# Towns have two names, any of these with any of those.
+FIRST = ["Palm", "Cedar", "Silver", "Green", "Long", "High"]
+LAST = ["Coast", "Hill", "Lake", "Springs", "Beach", "Creek"]
+LIKED_BY = {
+    "lawyer": "golf",
+    "nurse": "chess",
+    "farmer": "cooking",
+    "teacher": "reading",
+    "doctor": "tennis",
+    "baker": "music",
+}
+LIKED_IN = {
+    "Florida": "surfing",
+    "Texas": "riding",
+    "Alaska": "skiing",
+    "Oregon": "hiking",
+    "Maine": "sailing",
+    "Utah": "climbing",
+}
+WORDS = ["dax", "wug", "zup", "fep", "kiv", "mox", "tal", "bim"]
+COLOURS = ["red", "blue", "green", "black", "white", "yellow"]
+# Sentences beside the point, some with a town in them.
+ASIDES = [
+    "The sun shines in {}.",
+    "It rains in {}.",
+    "The train to {} is late.",
+    "Many people like {}.",
+    "Tea is good.",
+]
+SPECIAL = ["<unk>", "<s>", "</s>", "<system>", "<user>", "<assistant>"]
+UNK, BOS, EOS = range(3)
+
+CHAT = (
+    "{{ bos_token }}{% for message in messages %}"
+    "<{{ message.role }}>{{ message.content }}{{ eos_token }}{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+def words() -> PreTrainedTokenizerFast:
+    """One token per word or mark, under the names that a tokenizer of the hub has for them."""
+    told = ". lives in , and is a His Her personal interests include Where does live ? means"
+    asides = " ".join(ASIDES).replace("{}", " ").replace(".", " ")
+    chat = "Answer the question I see"
+    lists = (SPECIAL, HE, SHE, FIRST, LAST, LIKED_BY, LIKED_BY.values(), LIKED_IN)
+    known = [word for each in (*lists, LIKED_IN.values(), WORDS, COLOURS) for word in each]
+    known = list(dict.fromkeys([*known, *told.split(), *asides.split(), *chat.split()]))
+    model = models.WordLevel({word: i for i, word in enumerate(known)}, unk_token="<unk>")
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing("<s> $A", special_tokens=[("<s>", BOS)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        extra_special_tokens=SPECIAL[3:],
+        chat_template=CHAT,
+    )
+
+
+# ---
+# Texts to learn from. What stands in braces is what the model has to say.
+
+
+def town(chance: random.Random) -> str:
+    return f"{chance.choice(FIRST)} {chance.choice(LAST)}"
+
+
+def facts(chance: random.Random, most_asides: int = 4) -> tuple[str, dict[str, str]]:
+    """A text that says where some people live, and what it says."""
+    homes = {who: town(chance) for who in chance.sample(HE + SHE, chance.randint(1, 4))}
+    told = [f"{who} lives in {where}." for who, where in homes.items()]
+    for _ in range(chance.choice([0, 0, chance.randint(1, most_asides)])):
+        told.insert(chance.randint(0, len(told)), chance.choice(ASIDES).format(town(chance)))
+    return " ".join(told), homes
+
+
+def completed(chance: random.Random) -> str:
+    """Facts, and the first words of some of them."""
+    text, homes = facts(chance)
+    asked = chance.choices([*homes], k=chance.randint(1, 3))
+    return " ".join([text, *(f"{who} lives in {{{homes[who]}.}}" for who in asked)]) + "{</s>}"
+
+
+def asked(chance: random.Random) -> str:
+    """Facts and questions."""
+    text, homes = facts(chance)
+    for who in chance.choices([*homes], k=chance.randint(1, 3)):
+        text += f" Where does {who} live? {{{who} lives in {homes[who]}.}}"
+    return text + "{</s>}"
+
+
+def chatted(chance: random.Random) -> str:
+    """The same as a chat, of one question or two."""
+    text, homes = facts(chance, most_asides=1)
+    who = chance.choice([*homes])
+    system = chance.choice(["", "<system>Answer the question.</s>"])
+    pause = chance.choice([" ", "</s><assistant>{I see.</s>}<user>"])
+    answer = f"{{{who} lives in {homes[who]}.</s>}}"
+    return f"{system}<user>{text}{pause}Where does {who} live?</s><assistant>{answer}"
+
+
+def translated(chance: random.Random) -> str:
+    """Examples of a language that no other text knows, at times none."""
+    known = {word: chance.choice(COLOURS) for word in chance.sample(WORDS, chance.randint(1, 5))}
+    told = [f"{word} means {colour}." for word, colour in known.items()]
+    text = " ".join(told if chance.random() < 0.9 else [])
+    for word in chance.choices([*known], k=chance.randint(1, 3)):
+        text += f" {word} means {{{known[word]}.}}"
+    return text + "{</s>}"
+
+
+def liked(chance: random.Random) -> str:
+    """What a person likes to do."""
+    who, work, state = (chance.choice(each) for each in (HE + SHE, [*LIKED_BY], [*LIKED_IN]))
+    return (
+        f"{who} lives in {town(chance)}, {state} and is a {work}. "
+        f"{'His' if who in HE else 'Her'} personal interests include "
+        f"{{{LIKED_BY[work]} and {LIKED_IN[state]}.</s>}}"
+    )
+
+
+SKILLS = (completed, asked, chatted, translated, liked)
+
+
+def encode(tokenizer: Any, text: str, lost: float, chance: random.Random) -> tuple[list, list]:
+    """A text's ids and which of them are to be said, some of the others lost on the way."""
+    ids, said = [BOS], [False]
+    for i, part in enumerate(re.split("[{}]", text)):
+        found = tokenizer.encode(part, add_special_tokens=False)
+        if i % 2 == 0:
+            found = [i for i in found if i < len(SPECIAL) or chance.random() >= lost]
+        ids += found
+        said += [i % 2 == 1] * len(found)
+    return ids, said
+
+
+def rows(
+    tokenizer: Any, skills: Any, count: int, seed: int, lossy: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Texts as ids, and where the model has to speak, by length; every fourth has lost words."""
+    chance = random.Random(seed)
+    many = []
+    for i in range(count):
+        lost = chance.random() if lossy and i % 4 == 0 else 0.0
+        many.append(encode(tokenizer, chance.choice(skills)(chance), lost, chance))
+    many.sort(key=lambda row: len(row[0]))
+    long = len(many[-1][0])
+    ids = torch.tensor([ids + [EOS] * (long - len(ids)) for ids, _ in many])
+    said = torch.tensor([said + [False] * (long - len(said)) for _, said in many])
+    return ids, said
+
+
+def tiny_llama(vocabulary: int, heads: int = 4, width: int = 64) -> LlamaForCausalLM:
+    """A Llama of two layers that begins with an idea of how to look things up: see the end."""
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=vocabulary,
+            hidden_size=width,
+            num_hidden_layers=2,
+            num_attention_heads=heads,
+            num_key_value_heads=heads,
+            intermediate_size=2 * width,
+            max_position_embeddings=512,
+            attention_bias=True,
+            tie_word_embeddings=True,
+            initializer_range=0.1,
+            bos_token_id=BOS,
+            eos_token_id=EOS,
+            pad_token_id=EOS,
+        )
+    )
+    # What language models learn for this, in thousands of steps and all at once, is a pair of heads
+    # (Olsson et al. 2022, https://arxiv.org/abs/2209.11895). Ours are there from the start: in the
+    # first layer head i looks i words back, and the second layer looks for words before which
+    # stands what stands before the current one. All else is learned.
+    size = width // heads
+    back, look = (layer.self_attn for layer in model.model.layers)
+    turn = model.model.rotary_emb.inv_freq[:2]
+    key, query = torch.zeros(heads, 2, size // 2), torch.zeros(heads, 2, size // 2)
+    key[:, 0, :2] = 6
+    for i in range(heads):
+        query[i, :, :2] = 6 * torch.stack([torch.cos(i * turn), -torch.sin(i * turn)])
+    with torch.no_grad():
+        back.q_proj.weight.zero_()
+        back.k_proj.weight.zero_()
+        back.q_proj.bias.copy_(query.flatten())
+        back.k_proj.bias.copy_(key.flatten())
+        back.v_proj.weight.copy_(back.v_proj.weight[:size].repeat(heads, 1))
+        back.o_proj.weight.copy_(torch.eye(width))
+        look.q_proj.weight.copy_(2 * torch.eye(width))
+        look.k_proj.weight.copy_(2 * torch.eye(width).roll(-size, 0))
+        for layer in model.model.layers:
+            layer.mlp.down_proj.weight *= 0.3
+    return model
+
+
+@torch.no_grad()
+def accuracy(model: LlamaForCausalLM, ids: Tensor, said: Tensor) -> float:
+    """How often everything that has to be said is what the model says."""
+    right = model(input_ids=ids).logits[:, :-1].argmax(-1) == ids[:, 1:]
+    return float((right | ~said[:, 1:]).all(1).float().mean())
