@@ -531,6 +531,7 @@ def test_passes_that_do_not_fit_are_halved():
     with_hook.remove()
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.compile's own imports
 def test_wrapped_models(model):
     plain = LLMAttribution(FeatureAblation(model), LETTERS).attribute(prompt(), TARGET)
     for wrapped in (nn.DataParallel(model), torch.compile(model)):

@@ -26,8 +26,9 @@ class LanguageModel:
 
     def __init__(self, model: Model) -> None:
         # Copies on other devices are not worth their traffic: one of them is asked.
-        copies = isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel)
-        self.model = unwrapped(model.module if copies else model)
+        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            model = model.module
+        self.model = unwrapped(model)
         module = owner(self.model)
         if module is None:
             raise wrong(
@@ -49,7 +50,7 @@ class LanguageModel:
         entry = get() if get is not None else self.module
         first = next(entry.parameters(), None)
         if first is not None and first.device.type != "meta":
-            return first.device
+            return torch.device(first.device)
         # accelerate keeps weights elsewhere, and brings them here when they are needed.
         hook = getattr(entry, "_hf_hook", None)
         return torch.device(getattr(hook, "execution_device", None) or "cpu")
