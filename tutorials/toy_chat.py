@@ -103,16 +103,19 @@ def words() -> PreTrainedTokenizerFast:
 # Texts to learn from. What stands in braces is what the model has to say.
 
 
-def town(chance: random.Random) -> str:
-    return f"{chance.choice(FIRST)} {chance.choice(LAST)}"
+def shuffled(chance: random.Random, words: list[str]) -> list[str]:
+    return chance.sample(words, len(words))
 
 
 def facts(chance: random.Random, most_asides: int = 4) -> tuple[str, dict[str, str]]:
-    """A text that says where some people live, and what it says."""
-    homes = {who: town(chance) for who in chance.sample(HE + SHE, chance.randint(1, 4))}
+    """A text that says where some people live, and what it says. No two towns share a word."""
+    people = chance.sample(HE + SHE, chance.randint(1, 4))
+    towns = [" ".join(pair) for pair in zip(shuffled(chance, FIRST), shuffled(chance, LAST))]
+    homes = dict(zip(people, towns))
     told = [f"{who} lives in {where}." for who, where in homes.items()]
     for _ in range(chance.choice([0, 0, chance.randint(1, most_asides)])):
-        told.insert(chance.randint(0, len(told)), chance.choice(ASIDES).format(town(chance)))
+        aside = chance.choice(ASIDES).format(chance.choice(towns[len(people) :]))
+        told.insert(chance.randint(0, len(told)), aside)
     return " ".join(told), homes
 
 
@@ -155,7 +158,7 @@ def liked(chance: random.Random) -> str:
     """What a person likes to do."""
     who, work, state = (chance.choice(each) for each in (HE + SHE, [*LIKED_BY], [*LIKED_IN]))
     return (
-        f"{who} lives in {town(chance)}, {state} and is a {work}. "
+        f"{who} lives in {chance.choice(FIRST)} {chance.choice(LAST)}, {state} and is a {work}. "
         f"{'His' if who in HE else 'Her'} personal interests include "
         f"{{{LIKED_BY[work]} and {LIKED_IN[state]}.</s>}}"
     )

@@ -185,12 +185,18 @@ class LLMAttributionResult:
     def save(self, path: str | Path) -> None:
         """Write a page that explains the result to whoever opens it: one file, no network.
 
-        Pointing at a token of the target colours the prompt for it.
+        Choosing a token of the target colours the prompt for it.
         """
-        Path(path).write_text(page.document(self), encoding="utf-8", errors="xmlcharrefreplace")
+        Path(path).write_text(
+            page.document(self._repr_html_()), encoding="utf-8", errors="xmlcharrefreplace"
+        )
 
     def _repr_html_(self) -> str:
-        return page.fragment(self)
+        if self.seq_attr.ndim != 1:
+            return page.pairs(self.input_tokens, self.seq_attr)
+        return page.choices(
+            self.input_tokens, self.output_tokens, self.seq_attr, self.token_attr, self.output_probs
+        )
 
     def to_json(self) -> str:
         """Everything but the prompt object, as text that `from_json` reads."""
