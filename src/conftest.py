@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+collect_ignore = ["conftest.py"]  # not a module with examples: tests has another of this name
 WORDS = ["<unk>", "<s>", "the", "a", "cat", "dog", "mat", "sat", "ran", "on", "."]
 
 

@@ -12,6 +12,8 @@ from laws.nets import reseed
 from laws.unchanged import assert_same, world
 from laws.unchanged import unchanged as _unchanged
 
+collect_ignore = ["conftest.py"]  # not a module with examples: src has another of this name
+
 
 @pytest.fixture(autouse=True)
 def nothing_leaks() -> Iterator[None]:

@@ -19,8 +19,12 @@ _BASES = {
     attr.PerturbationAttribution,
 }
 # One explains a data set, not a batch: its laws are in test_dataloader. The other returns whatever
-# the user's model does, of one example: see tests/attr/test_lime.
-_ELSEWHERE = {attr.DataLoaderAttribution, attr.LimeBase}
+# the user's model does, of one example: see tests/attr/test_lime. Those of language models explain
+# prompts: see tests/llm.
+_ELSEWHERE = {
+    *(attr.DataLoaderAttribution, attr.LimeBase),
+    *(attr.LLMAttribution, attr.LLMGradientAttribution, attr.RemoteLLMAttribution),
+}
 
 
 def public_methods() -> set[type]:
