@@ -17,6 +17,7 @@ from .twins import ablated, log_probs
 
 PROMPT, TARGET = "the quick brown fox ", "jumps on"
 TOKENIZER = Letters()
+NOTHING = np.zeros(0, np.int64)
 RELEASE = int(transformers.__version__.partition(".")[0])
 TARGET_IDS = TOKENIZER.encode(TARGET)
 
@@ -53,8 +54,16 @@ def test_every_way_alone(family):
     single = torch.stack([log_probs(model.module, p, target) for p in prompts])
     budget = Budget(model)
     for budget.nodes in (1, 3, 16, 1000):
-        grown = tree.grow(prompts, target)
-        close(tree.run(model, grown, target, LOG_PROB.read, budget), single)
+        grown = tree.grow(prompts, target, NOTHING)
+        close(tree.run(model, grown, tree.Trunk(), target, LOG_PROB.read, budget), single)
+        for first in range(len(prompts)):
+            trunk = tree.Trunk()
+            alone = tree.grow([prompts[first]], target, trunk.tokens)
+            close(tree.run(model, alone, trunk, target, LOG_PROB.read, budget)[0], single[first])
+            others = [p for i, p in enumerate(prompts) if i != first]
+            grown = tree.grow(others, target, trunk.tokens)
+            found = tree.run(model, grown, trunk, target, LOG_PROB.read, budget)
+            close(found, single[[i for i in range(len(prompts)) if i != first]])
     for budget.tokens in (1, 60, 1000):
         close(padded.run(model, prompts, target, LOG_PROB.read, budget), single)
 
@@ -76,7 +85,7 @@ def test_attention_of_either_kind(family, implementation):
 
 def test_a_tree_has_what_prompts_share_once():
     rows = [np.array(row) for row in ([1, 2, 3], [1, 2, 4], [1, 5], [1, 2, 3, 6])]
-    grown = tree.grow(rows, np.array([7, 8]))
+    grown = tree.grow(rows, np.array([7, 8]), NOTHING)
     # 1 2 3 6 7 | 3 7 | 4 7 | 5 7
     assert len(grown) == 5 + 1 + 2 + 2
     for i, row in enumerate(rows):
@@ -87,6 +96,17 @@ def test_a_tree_has_what_prompts_share_once():
         assert grown.tokens[path].tolist() == [*row.tolist(), 7]
 
 
+def test_a_trunk_is_not_run_again():
+    rows = [np.array(row) for row in ([1, 2, 9], [1, 5, 3], [1, 2])]
+    grown = tree.grow(rows, np.array([7, 8]), np.array([1, 2, 3, 7]))
+    # 1 2 are known, but what follows 2 is asked of it: | 2 (7) 9 7 | 5 3 7
+    assert grown.start == 1
+    assert grown.tokens[:2].tolist() == [1, 2]
+    far = tree.grow([np.array([1, 2, 3, 4])], np.array([7]), np.array([1, 2, 3, 9]))
+    assert (far.start, len(far)) == (3, 1)
+    assert tree.grow(rows, np.array([7]), np.array([4])).start == 0
+
+
 def test_shared_work_is_counted_and_saved():
     model = decoder("llama")
     prompt = TextTokenInput(PROMPT, TOKENIZER)
@@ -95,8 +115,8 @@ def test_shared_work_is_counted_and_saved():
     result = explain.attribute(prompt, TARGET)
     n, t = len(PROMPT), len(TARGET_IDS)
     assert result.evaluations == n + 1
-    # The whole prompt, then for every token its replacement and what follows, after the shared.
-    assert result.forward_tokens == (n + t - 1) + sum(n + t - 1 - i for i in range(n)) + n - 1
+    # The whole prompt, then for every token its replacement and what follows.
+    assert result.forward_tokens == (n + t - 1) + sum(n + t - 1 - i for i in range(n))
     assert result.forward_tokens < 0.7 * (n + 1) * (n + t - 1)
 
 

@@ -55,6 +55,7 @@ class Scorer:
 
     def __post_init__(self) -> None:
         self._budget = Budget(self.model)
+        self._trunk = tree.Trunk()
         self._known: dict[bytes, Tensor] = {}
 
     def __call__(self, prompts: Sequence[Prompt]) -> Tensor:
@@ -75,16 +76,13 @@ class Scorer:
                 "baselines that leave some, or skip_tokens=[tokenizer.bos_token] to keep the first",
             )
         self.cost.prompts += len(prompts)
-        if len(prompts) > 1:
-            if isinstance(prompts[0], Mapping):
-                found = self._if_right("with images", self._side_by_side, prompts)
-            else:
-                found = self._as_a_tree(prompts)
-                if found is None:
-                    found = self._if_right("padded", self._side_by_side, prompts)
-            if found is not None:
-                return found
-        return self._one_by_one(prompts)
+        if isinstance(prompts[0], Mapping):
+            found = self._if_right("with images", self._side_by_side, prompts)
+        else:
+            found = self._as_a_tree(prompts)
+            if found is None and len(prompts) > 1:
+                found = self._if_right("padded", self._side_by_side, prompts)
+        return self._one_by_one(prompts) if found is None else found
 
     def _as_a_tree(self, prompts: Sequence[Ids]) -> Tensor | None:
         model = self.model
@@ -92,10 +90,11 @@ class Scorer:
             return None
         if not {"past_key_values", "position_ids"} <= model.takes or model.keeps_state:
             return None
-        if proofs.found(model, "tree", self._lengths(prompts)) is False:
+        known = proofs.found(model, "tree", self._lengths(prompts))
+        if known is False or (len(prompts) == 1 and not known):
             return None
-        grown = tree.grow(prompts, self.target)
-        if len(grown) > _WORTH_A_TREE * sum(self._lengths(prompts)):
+        grown = tree.grow(prompts, self.target, self._trunk.tokens)
+        if len(prompts) > 1 and len(grown) > _WORTH_A_TREE * sum(self._lengths(prompts)):
             return None
         middle, last = grown.order[len(prompts) // 2], grown.order[-1]
         run = partial(self._walk, grown)
@@ -103,7 +102,9 @@ class Scorer:
 
     def _walk(self, grown: tree.Tree, prompts: Sequence[Ids]) -> Tensor:
         self.cost.tokens += len(grown)
-        return self._in_memory(partial(tree.run, self.model, grown, self.target, self.read))
+        return self._in_memory(
+            partial(tree.run, self.model, grown, self._trunk, self.target, self.read)
+        )
 
     def _if_right(
         self, way: str, run: Way, prompts: Sequence[Any], tried: Sequence[int] = (-1, 0)

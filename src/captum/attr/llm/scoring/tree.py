@@ -3,13 +3,14 @@
 Nodes are tokens in the order of a walk: a node's subtree is the nodes up to its `end`, so node i
 is before node j on a path iff i <= j < end[i]. A model runs over the walk a chunk at a time, with
 that as its mask and the depth as the position; of what it has computed, only the keys and values
-of the path to the next chunk are kept.
+of the path to the next chunk are kept. A prompt that was run alone is a trunk: where later trees
+grow along it, its part is not run again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
@@ -32,15 +33,35 @@ class Tree:
     end: Ids
     before: Ids  # (K, T): the node in front of every token of the target
     order: list[int]  # the prompts, in the order of the walk
+    start: int  # nodes in front that the trunk knows
 
     def __len__(self) -> int:
-        return len(self.tokens)
+        """Nodes to run."""
+        return len(self.tokens) - self.start
 
 
-def grow(prompts: Sequence[Ids], target: Ids) -> Tree:
-    """The tree of all prompts, each followed by the target but its last token."""
+@dataclass
+class Trunk:
+    """A row that was run: its tokens, and the keys and values (1, H, n, D) of every layer."""
+
+    tokens: Ids = field(default_factory=lambda: np.zeros(0, np.int64))
+    layers: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+
+
+def grow(prompts: Sequence[Ids], target: Ids, trunk: Ids) -> Tree:
+    """The tree of all prompts, each followed by the target but its last token.
+
+    The walk begins with what is farthest along the trunk.
+    """
     rows = [np.concatenate([prompt, target[:-1]]) for prompt in prompts]
-    order = sorted(range(len(rows)), key=lambda i: rows[i].astype(">u4").tobytes())
+    along = [_shared(row, trunk) for row in rows]
+
+    def place(i: int) -> bytes:
+        key = rows[i] + 1
+        key[: along[i]] = 0
+        return key.astype(">u4").tobytes()
+
+    order = sorted(range(len(rows)), key=place)
     tokens: list[Ids] = []
     depths: list[Ids] = []
     ends = np.zeros(sum(map(len, rows)), np.int64)
@@ -57,7 +78,8 @@ def grow(prompts: Sequence[Ids], target: Ids) -> Tree:
         before[i] = path[len(prompts[i]) - 1 :]
         last, count = row, count + len(new)
     ends[path] = count
-    return Tree(np.concatenate(tokens), np.concatenate(depths), ends[:count], before, order)
+    known = min(along[order[0]], int(before.min()))
+    return Tree(np.concatenate(tokens), np.concatenate(depths), ends[:count], before, order, known)
 
 
 def _shared(a: Ids, b: Ids) -> int:
@@ -68,15 +90,20 @@ def _shared(a: Ids, b: Ids) -> int:
 
 
 @torch.inference_mode()
-def run(model: LanguageModel, tree: Tree, target: Ids, read: PerToken, budget: Budget) -> Tensor:
-    """What `read` makes of the target's tokens after each prompt, (K, T)."""
-    device, count, chunk = model.device, len(tree), budget.nodes
+def run(
+    model: LanguageModel, tree: Tree, trunk: Trunk, target: Ids, read: PerToken, budget: Budget
+) -> Tensor:
+    """What `read` makes of the target's tokens after each prompt, (K, T).
+
+    A single prompt becomes the trunk.
+    """
+    device, count, chunk = model.device, len(tree.tokens), budget.nodes
     nodes = tree.before.ravel()
     by_node = nodes.argsort(kind="stable")
     wanted = np.tile(target, len(tree.before))
     found = torch.empty(len(nodes), dtype=model.precision)
-    path = _Path(model, tree, device)
-    for start in range(0, count, chunk):
+    path = _Path(model, tree, trunk, device)
+    for start in range(tree.start, count, chunk):
         stop = min(count, start + chunk)
         mine = by_node[slice(*np.searchsorted(nodes[by_node], (start, stop)))]
         at, place = np.unique(nodes[mine] - start, return_inverse=True)
@@ -86,17 +113,27 @@ def run(model: LanguageModel, tree: Tree, target: Ids, read: PerToken, budget: B
             rows = logits[0, torch.from_numpy(place).to(logits.device)]
             tokens = torch.from_numpy(wanted[mine]).to(logits.device)
             found[torch.from_numpy(mine)] = read(rows, tokens).to(model.precision).cpu()
+    if len(tree.order) == 1:
+        trunk.tokens, trunk.layers = tree.tokens, path.layers
     return found.view(tree.before.shape)
 
 
 class _Path:
     """The keys and values of the nodes from the root to where the walk stands."""
 
-    def __init__(self, model: LanguageModel, tree: Tree, device: torch.device) -> None:
+    def __init__(
+        self, model: LanguageModel, tree: Tree, trunk: Trunk, device: torch.device
+    ) -> None:
         self.model, self.tree, self.device = model, tree, device
-        self.nodes = np.full(int(tree.depth.max()) + 1, -1)  # the last node seen at each depth
+        size = int(tree.depth.max()) + 1
+        self.nodes = np.full(size, -1)  # the last node seen at each depth
+        self.nodes[: tree.start] = np.arange(tree.start)
         self.depth, self.ends = (torch.from_numpy(x).to(device) for x in (tree.depth, tree.end))
         self.layers: list[tuple[Tensor, Tensor]] = []
+        if tree.start:
+            self.layers = [
+                (_room(k, size, tree.start), _room(v, size, tree.start)) for k, v in trunk.layers
+            ]
         self.window = _window(model.config)
 
     def follow(self, start: int, stop: int, keep: Tensor) -> Tensor:
@@ -116,8 +153,10 @@ class _Path:
             use_cache=True,
         )
         self.nodes[depth[start:stop]] = np.arange(start, stop)
-        if stop < len(self.tree):
-            self._keep(list(_layers(cache)), start, past, self.nodes[: depth[stop]])
+        last = stop == len(self.tree.tokens)
+        if not last or len(self.tree.order) == 1:
+            path = self.nodes if last else self.nodes[: depth[stop]]
+            self._keep(list(_layers(cache)), start, past, path)
         return logits
 
     def _masks(self, start: int, stop: int, past: Ids, positions: Tensor) -> Any:
@@ -154,9 +193,11 @@ class _Path:
                 whole[:, :, new.to(whole.device)] = part[:, :, source.to(part.device)]
 
 
-def _room(made: Tensor, size: int) -> Tensor:
-    """Memory for keys or values (1, H, n, D) of so many nodes."""
-    return made.new_zeros(*made.shape[:2], size, made.shape[3])
+def _room(made: Tensor, size: int, known: int = 0) -> Tensor:
+    """Memory for keys or values (1, H, n, D) of so many nodes, the first of them known."""
+    room = made.new_zeros(*made.shape[:2], size, made.shape[3])
+    room[:, :, :known] = made[:, :, :known]
+    return room
 
 
 def _window(config: Any) -> tuple[int, bool] | None:
