@@ -17,7 +17,19 @@ from typing import Any
 _ATTR = "captum.attr."
 _CORE = "captum.attr._core."
 
+_INFLUENCE = "captum.influence."
+
 HOMES: dict[str, tuple[str, ...]] = {
+    "captum.influence._core": (),
+    "captum.influence._utils": (),
+    "captum.influence._core.influence": (_INFLUENCE + "base",),
+    "captum.influence._core.influence_function": (_INFLUENCE + "functions",),
+    "captum.influence._core.arnoldi_influence_function": (_INFLUENCE + "functions",),
+    "captum.influence._core.similarity_influence": (_INFLUENCE + "similarity",),
+    "captum.influence._core.tracincp": (_INFLUENCE + "tracin",),
+    "captum.influence._core.tracincp_fast_rand_proj": (_INFLUENCE + "tracin_fast",),
+    "captum.influence._utils.common": (_INFLUENCE + "base",),
+    "captum.influence._utils.nearest_neighbors": (_INFLUENCE + "neighbors",),
     "captum._utils": (),
     "captum._utils.models": ("captum.linear",),
     "captum._utils.models.linear_model": ("captum.linear",),

@@ -17,6 +17,7 @@ QUADRATURES = ["gausslegendre", "riemann_left", "riemann_right", "riemann_middle
 def cases() -> dict[str, Case]:
     """Every case that is one number there and here, by name."""
     from . import (
+        cases_influence,
         cases_inputs,
         cases_layers,
         cases_llm,
@@ -30,6 +31,7 @@ def cases() -> dict[str, Case]:
     )
 
     return _gathered(
+        cases_influence,
         cases_inputs,
         cases_layers,
         cases_llm,

@@ -1,0 +1,40 @@
+"""Influence: which training examples made this prediction."""
+
+from captum.influence.base import DataInfluence, KMostInfluentialResults
+from captum.influence.functions import (
+    ArnoldiInfluenceFunction,
+    InfluenceFunctionBase,
+    IntermediateQuantitiesInfluenceFunction,
+    NaiveInfluenceFunction,
+)
+from captum.influence.neighbors import (
+    AnnoyNearestNeighbors,
+    ExactNearestNeighbors,
+    NearestNeighbors,
+)
+from captum.influence.similarity import (
+    SimilarityInfluence,
+    cosine_similarity,
+    euclidean_distance,
+)
+from captum.influence.tracin import TracInCP, TracInCPBase
+from captum.influence.tracin_fast import TracInCPFast, TracInCPFastRandProj
+
+__all__ = [
+    "AnnoyNearestNeighbors",
+    "ArnoldiInfluenceFunction",
+    "DataInfluence",
+    "ExactNearestNeighbors",
+    "InfluenceFunctionBase",
+    "IntermediateQuantitiesInfluenceFunction",
+    "KMostInfluentialResults",
+    "NaiveInfluenceFunction",
+    "NearestNeighbors",
+    "SimilarityInfluence",
+    "TracInCP",
+    "TracInCPBase",
+    "TracInCPFast",
+    "TracInCPFastRandProj",
+    "cosine_similarity",
+    "euclidean_distance",
+]

@@ -1,0 +1,144 @@
+"""Examples as they come: data sets, loaders and single batches, in batches of a bearable size.
+
+A batch is a tuple, of the model's arguments and then the targets; or a dict, of the model's
+keywords, whose "labels" are the targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+
+from captum._engine.errors import describe, wrong
+from captum._engine.nest import is_real, tensors
+from captum._engine.per_sample.source import Batch
+
+_BYTES = 1 << 20  # of inputs that go through at once
+_ID_BYTES = 512  # what a token id weighs there: it becomes an embedding
+_FEWEST, _MOST = 16, 2048  # examples
+_LABELS = "labels"
+
+Data = Any  # a data set, a loader, or one batch
+
+
+def loader_of(data: Data, batch_size: int | None, name: str = "train_dataset") -> Iterable[Any]:
+    """What yields batches, in the data's order."""
+    if isinstance(data, DataLoader):
+        return data
+    if isinstance(data, Dataset | IterableDataset) or (
+        hasattr(data, "__getitem__") and not isinstance(data, tuple | list | Mapping)
+    ):
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise wrong(
+                ValueError,
+                f"batch_size of at least 1, as {name} is a data set",
+                repr(batch_size),
+                "batch_size=256",
+            )
+        if type(data) is TensorDataset:
+            return Slices(data, batch_size)
+        # A generator of its own: a loader draws a seed for its workers, and they are none here.
+        return DataLoader(data, batch_size, shuffle=False, generator=torch.Generator())
+    raise wrong(
+        TypeError,
+        f"{name} to be a data set or a DataLoader",
+        describe(data),
+        "TensorDataset(inputs, labels)",
+    )
+
+
+class Slices:
+    """A data set of tensors, cut along their rows instead of gathered row by row."""
+
+    def __init__(self, dataset: TensorDataset, size: int) -> None:
+        self.dataset, self.size = dataset, max(size, _MOST)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        for start in range(0, len(self.dataset), self.size):
+            yield tuple(t[start : start + self.size] for t in self.dataset.tensors)
+
+
+def batches(data: Data, device: torch.device) -> Iterator[Batch]:
+    """The batches of a loader, or a single one: small ones put together, large ones cut."""
+    waiting: list[Batch] = []
+    single = isinstance(data, tuple | list | Mapping)
+    for given in [data] if single else data:
+        batch = as_batch(given).to(device)
+        size = _size(batch)
+        if waiting and (
+            sum(map(len, waiting)) + len(batch) > size or not _alike(waiting[0], batch)
+        ):
+            yield _joined(waiting)
+            waiting = []
+        if len(batch) >= size:
+            for start in range(0, len(batch), size):
+                yield batch.narrow(start, min(size, len(batch) - start))
+        else:
+            waiting.append(batch)
+    if waiting:
+        yield _joined(waiting)
+
+
+def as_batch(given: Any) -> Batch:
+    """A user's batch."""
+    if isinstance(given, Batch):
+        return given
+    if isinstance(given, Mapping):
+        inputs = {k: v for k, v in given.items() if k != _LABELS}
+        return Batch((), inputs, given.get(_LABELS))
+    if isinstance(given, tuple | list) and len(given) > 1:
+        return Batch(tuple(given[:-1]), {}, given[-1])
+    raise wrong(
+        TypeError,
+        "a batch: a tuple of inputs and labels, or a dict of inputs with 'labels'",
+        describe(given),
+        "(inputs, labels)",
+    )
+
+
+def count(data: Data) -> int | None:
+    """How many examples there are, where that is known."""
+    dataset = getattr(data, "dataset", data)
+    return len(dataset) if isinstance(dataset, Sized) else None
+
+
+def _size(batch: Batch) -> int:
+    """How many such examples go through at once."""
+    rows = max(1, len(batch))
+    inputs = tensors((batch.args, dict(batch.kwargs)))
+    weight = sum(t.nbytes if is_real(t) else _ID_BYTES * t.numel() for t in inputs) // rows
+    return max(_FEWEST, min(_MOST, _BYTES // max(1, weight)))
+
+
+def _alike(a: Batch, b: Batch) -> bool:
+    return _shapes(a) == _shapes(b)
+
+
+def _shapes(batch: Batch) -> list[Any]:
+    found = tensors((batch.args, dict(batch.kwargs), batch.targets))
+    return [(t.shape[1:], t.dtype) for t in found]
+
+
+def _joined(parts: Sequence[Batch]) -> Batch:
+    if len(parts) == 1:
+        return parts[0]
+    return Batch(
+        _cat([part.args for part in parts]),
+        _cat([dict(part.kwargs) for part in parts]),
+        _cat([part.targets for part in parts]),
+    )
+
+
+def _cat(values: Sequence[Any]) -> Any:
+    first = values[0]
+    if isinstance(first, Tensor):
+        return torch.cat(list(values))
+    if isinstance(first, Mapping):
+        return {key: _cat([value[key] for value in values]) for key in first}
+    if isinstance(first, tuple | list):
+        return type(first)(_cat(column) for column in zip(*values, strict=True))
+    return first

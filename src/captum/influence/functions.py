@@ -1,0 +1,364 @@
+"""Influence functions: what a test loss would be without a training example."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import reduce
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum._engine.errors import wrong
+from captum._engine.per_sample.curvature import Hessian, inverse_root, lanczos
+from captum._engine.per_sample.source import Factors, GradientSource
+from captum._engine.progress import Progress
+from captum.influence.base import DataInfluence, KMostInfluentialResults
+from captum.influence.batches import Data, batches, count, loader_of
+from captum.influence.checkpoints import Checkpoints, Load, load_state
+from captum.influence.losses import LossFunction, summed
+from captum.influence.sinks import Matrix, TopK
+from captum.influence.tracin import _positive, parameters_of
+
+
+class InfluenceFunctionBase(DataInfluence):
+    """What influence functions share: one checkpoint, and a Hessian there.
+
+    Args:
+        model: the model; it is left as it was.
+        train_dataset: a data set or a DataLoader of (inputs …, labels) or dicts with "labels".
+        checkpoint: a path, a state dict, or what `checkpoints_load_func` reads.
+        checkpoints_load_func: of model and checkpoint: loads it.
+        layers: names of modules whose parameters count; all by default.
+        loss_fn: of output and labels: losses one by one, their sum, or their mean.
+        batch_size: of the loader, where `train_dataset` is a data set.
+        hessian_dataset: whose loss is differentiated twice; the training data by default.
+        test_loss_fn: the loss of test examples, where it is another.
+        sample_wise_grads_per_batch: accepted for code written for the published package.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        train_dataset: Data,
+        checkpoint: Any,
+        checkpoints_load_func: Load = load_state,
+        layers: list[str] | None = None,
+        loss_fn: LossFunction | None = None,
+        batch_size: int | None = 1,
+        hessian_dataset: Data = None,
+        test_loss_fn: LossFunction | None = None,
+        sample_wise_grads_per_batch: bool = False,
+    ) -> None:
+        self.model = model
+        self.checkpoint = checkpoint
+        self.train_dataloader = loader_of(train_dataset, batch_size)
+        self.hessian_dataloader = (
+            self.train_dataloader
+            if hessian_dataset is None
+            else loader_of(hessian_dataset, batch_size, "hessian_dataset")
+        )
+        self.loss_fn, self.test_loss_fn = loss_fn, test_loss_fn
+        self.layers, self.batch_size = layers, batch_size
+        self.sample_wise_grads_per_batch = sample_wise_grads_per_batch
+        self._checkpoints = Checkpoints(model, [checkpoint], checkpoints_load_func)
+        self._names = parameters_of(model, layers)
+        self._loss = summed(loss_fn)
+        self._test_loss = self._loss if test_loss_fn is None else summed(test_loss_fn)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next((p.device for p in self.model.parameters()), torch.device("cpu"))
+
+    @contextmanager
+    def _opened(self) -> Iterator[GradientSource]:
+        """The model at its checkpoint, and what makes gradients there."""
+        with self._checkpoints.opened():
+            yield GradientSource(self.model, self._loss, self._names)
+
+
+class IntermediateQuantitiesInfluenceFunction(InfluenceFunctionBase):
+    """Influence as an inner product of vectors: gradients times R, where R Rᵀ ≈ H⁻¹."""
+
+    _root: Tensor | None = None  # R, (P, k)
+    projection_on_cpu = True
+
+    def influence(  # type: ignore[override]  # test examples are needed
+        self,
+        inputs: Data,
+        k: int | None = None,
+        proponents: bool = True,
+        show_progress: bool = False,
+    ) -> Tensor | KMostInfluentialResults:
+        """Scores (M, N) of the N training examples for M test examples; or the k largest of each.
+
+        Args:
+            inputs: test examples, as a batch (inputs …, labels) or a DataLoader of such.
+            k: only so many of each row, found without keeping the others: indices and scores
+                (M, k).
+            proponents: with k, the largest; False for the least, which are opponents.
+            show_progress: a progress bar of training examples.
+
+        Raises:
+            ValueError: k below 1; batch normalisation in training mode.
+        """
+        sink = Matrix() if k is None else TopK(_positive(k), proponents)
+        queries = self.compute_intermediate_quantities(inputs, test=True, return_on_cpu=False)
+        progress = self._progress(self.train_dataloader, show_progress)
+        with self._opened() as source:
+            for batch in batches(self.train_dataloader, self.device):
+                sink.add(queries @ self._embedded(source.factors(batch)).T)
+                progress.add(len(batch))
+        progress.close()
+        return sink.result()
+
+    def self_influence(self, inputs_dataset: Data = None, show_progress: bool = False) -> Tensor:
+        """Scores of examples for themselves, (N,).
+
+        Args:
+            inputs_dataset: other examples than the training data, as a batch or a DataLoader.
+            show_progress: a progress bar of examples.
+        """
+        data = self.train_dataloader if inputs_dataset is None else inputs_dataset
+        progress = self._progress(data, show_progress)
+        parts = []
+        with self._opened() as source:
+            for batch in batches(data, self.device):
+                parts.append(self._embedded(source.factors(batch)).square().sum(1))
+                progress.add(len(batch))
+        progress.close()
+        return torch.cat(parts)
+
+    def compute_intermediate_quantities(
+        self,
+        inputs_dataset: Data,
+        aggregate: bool = False,
+        show_progress: bool = False,
+        return_on_cpu: bool = True,
+        test: bool = False,
+    ) -> Tensor:
+        """Vectors (M, k) whose inner products are the scores; or their sum, (1, k).
+
+        Args:
+            inputs_dataset: examples, as a batch or a DataLoader.
+            aggregate: the sum over examples.
+            show_progress: a progress bar of examples.
+            return_on_cpu: bring them to the CPU.
+            test: by the loss of test examples.
+        """
+        loss = self._test_loss if test else self._loss
+        progress = self._progress(inputs_dataset, show_progress)
+        rows = []
+        with self._opened() as source:
+            for batch in batches(inputs_dataset, self.device):
+                rows.append(self._embedded(source.factors(batch, loss)))
+                progress.add(len(batch))
+        progress.close()
+        found = torch.cat(rows)
+        found = found.sum(0, keepdim=True) if aggregate else found
+        return found.cpu() if return_on_cpu else found
+
+    def _embedded(self, found: Factors) -> Tensor:
+        """Gradients times R, (N, k), a parameter after the other."""
+        assert self._root is not None  # for mypy: made in __init__
+        root = self._root.to(self.device)
+        sizes = [factor.size for factor in found.values()]
+        parts = zip(found.values(), torch.split(root, sizes), strict=True)
+        return reduce(
+            Tensor.add,
+            [torch.cat([part.flat() @ own for part in f.blocks()]) for f, own in parts],
+        )
+
+    def _keep(self, root: Tensor) -> None:
+        self._root = root.cpu() if self.projection_on_cpu else root
+
+    def _progress(self, data: Data, show: bool) -> Progress:
+        progress = Progress(self.get_name(), show)
+        total = None if isinstance(data, tuple | list | dict) else count(data)
+        if total is not None:
+            progress.expect(total)
+        return progress
+
+
+def _check_rank(projection_dim: int) -> None:
+    if projection_dim < 1:
+        raise wrong(
+            ValueError, "projection_dim of at least 1", repr(projection_dim), "projection_dim=50"
+        )
+
+
+class NaiveInfluenceFunction(IntermediateQuantitiesInfluenceFunction):
+    r"""Score of training example z for test example z': ∇ℓ(z')ᵀ H⁻¹ ∇ℓ(z), with H written out.
+
+    H = Σ ∂²ℓ/∂θ² over the training data. Its inverse is that of the `projection_dim` largest
+    eigenvalues. For a few thousand parameters at most; a truth to compare others with.
+
+    Paper: Koh, Liang, Understanding black-box predictions via influence functions (2017),
+    https://arxiv.org/abs/1703.04730.
+
+    Args:
+        model: the model; it is left as it was.
+        train_dataset: a data set or a DataLoader of (inputs …, labels) or dicts with "labels".
+        checkpoint: a path, a state dict, or what `checkpoints_load_func` reads.
+        checkpoints_load_func: of model and checkpoint: loads it.
+        layers: names of modules whose parameters count; all by default.
+        loss_fn: of output and labels: losses one by one, their sum, or their mean.
+        batch_size: of the loader, where `train_dataset` is a data set. No choice changes a score.
+        hessian_dataset: whose loss is differentiated twice; the training data by default.
+        test_loss_fn: the loss of test examples, where it is another.
+        sample_wise_grads_per_batch: accepted for code written for the published package.
+        projection_dim: how many eigenvalues are inverted.
+        seed: accepted: nothing is drawn.
+        hessian_reg: is added to the eigenvalues.
+        hessian_inverse_tol: smaller eigenvalues count as zero.
+        projection_on_cpu: keep R on the CPU.
+        show_progress: accepted: the Hessian is made at once.
+
+    >>> import torch
+    >>> from torch.utils.data import TensorDataset
+    >>> from captum.influence import NaiveInfluenceFunction
+    >>> model = torch.nn.Linear(1, 1, bias=False)
+    >>> data = TensorDataset(torch.tensor([[1.], [2.]]), torch.zeros(2, 1))
+    >>> naive = NaiveInfluenceFunction(model, data, {"weight": torch.ones(1, 1)},
+    ...     loss_fn=torch.nn.MSELoss(reduction="none"), hessian_reg=0)
+    >>> naive.self_influence()  # (2 x²)² / 10
+    tensor([0.4000, 6.4000])
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        train_dataset: Data,
+        checkpoint: Any,
+        checkpoints_load_func: Load = load_state,
+        layers: list[str] | None = None,
+        loss_fn: LossFunction | None = None,
+        batch_size: int | None = 1,
+        hessian_dataset: Data = None,
+        test_loss_fn: LossFunction | None = None,
+        sample_wise_grads_per_batch: bool = False,
+        projection_dim: int = 50,
+        seed: int = 42,
+        hessian_reg: float = 1e-6,
+        hessian_inverse_tol: float = 1e-5,
+        projection_on_cpu: bool = True,
+        show_progress: bool = False,
+    ) -> None:
+        super().__init__(
+            model,
+            train_dataset,
+            checkpoint,
+            checkpoints_load_func,
+            layers,
+            loss_fn,
+            batch_size,
+            hessian_dataset,
+            test_loss_fn,
+            sample_wise_grads_per_batch,
+        )
+        _check_rank(projection_dim)
+        self.projection_dim, self.seed = projection_dim, seed
+        self.hessian_reg, self.hessian_inverse_tol = hessian_reg, hessian_inverse_tol
+        self.projection_on_cpu = projection_on_cpu
+        with self._opened() as source:
+            matrix = Hessian(source, batches(self.hessian_dataloader, self.device)).matrix()
+        identity = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
+        self._keep(inverse_root(identity, matrix, projection_dim, hessian_reg, hessian_inverse_tol))
+
+
+class ArnoldiInfluenceFunction(IntermediateQuantitiesInfluenceFunction):
+    r"""Score of training example z for test example z': ∇ℓ(z')ᵀ H⁻¹ ∇ℓ(z), with H⁻¹ from products.
+
+    The largest eigenvalues and their eigenvectors come from `arnoldi_dim` products of the Hessian
+    with a vector, by Lanczos' iteration: H, of the sum of all losses, is symmetric.
+
+    Paper: Schioppa et al., Scaling up influence functions (2022),
+    https://arxiv.org/abs/2112.03052.
+
+    Args:
+        model: the model; it is left as it was.
+        train_dataset: a data set or a DataLoader of (inputs …, labels) or dicts with "labels".
+        checkpoint: a path, a state dict, or what `checkpoints_load_func` reads.
+        checkpoints_load_func: of model and checkpoint: loads it.
+        layers: names of modules whose parameters count; all by default.
+        loss_fn: of output and labels: losses one by one, their sum, or their mean.
+        batch_size: of the loader, where `train_dataset` is a data set. No choice changes a score.
+        hessian_dataset: whose loss is differentiated twice; the training data by default.
+        test_loss_fn: the loss of test examples, where it is another.
+        sample_wise_grads_per_batch: accepted for code written for the published package.
+        projection_dim: how many eigenvalues are inverted.
+        seed: of the vector that the iteration begins with; the global generators are left alone.
+        arnoldi_dim: products at most.
+        arnoldi_tol: a remainder below it ends the iteration.
+        hessian_reg: is added to the eigenvalues.
+        hessian_inverse_tol: smaller eigenvalues count as zero.
+        projection_on_cpu: keep R on the CPU.
+        show_progress: a progress bar of products.
+
+    >>> import torch
+    >>> from torch.utils.data import TensorDataset
+    >>> from captum.influence import ArnoldiInfluenceFunction
+    >>> model = torch.nn.Linear(1, 1, bias=False)
+    >>> data = TensorDataset(torch.tensor([[1.], [2.]]), torch.zeros(2, 1))
+    >>> arnoldi = ArnoldiInfluenceFunction(model, data, {"weight": torch.ones(1, 1)},
+    ...     loss_fn=torch.nn.MSELoss(reduction="none"), hessian_reg=0)
+    >>> arnoldi.self_influence()  # (2 x²)² / 10
+    tensor([0.4000, 6.4000])
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        train_dataset: Data,
+        checkpoint: Any,
+        checkpoints_load_func: Load = load_state,
+        layers: list[str] | None = None,
+        loss_fn: LossFunction | None = None,
+        batch_size: int | None = 1,
+        hessian_dataset: Data = None,
+        test_loss_fn: LossFunction | None = None,
+        sample_wise_grads_per_batch: bool = False,
+        projection_dim: int = 50,
+        seed: int = 0,
+        arnoldi_dim: int = 200,
+        arnoldi_tol: float = 1e-1,
+        hessian_reg: float = 1e-3,
+        hessian_inverse_tol: float = 1e-4,
+        projection_on_cpu: bool = True,
+        show_progress: bool = False,
+    ) -> None:
+        super().__init__(
+            model,
+            train_dataset,
+            checkpoint,
+            checkpoints_load_func,
+            layers,
+            loss_fn,
+            batch_size,
+            hessian_dataset,
+            test_loss_fn,
+            sample_wise_grads_per_batch,
+        )
+        _check_rank(projection_dim)
+        self.projection_dim, self.seed = projection_dim, seed
+        self.arnoldi_dim, self.arnoldi_tol = arnoldi_dim, arnoldi_tol
+        self.hessian_reg, self.hessian_inverse_tol = hessian_reg, hessian_inverse_tol
+        self.projection_on_cpu = projection_on_cpu
+        progress = Progress(self.get_name(), show_progress)
+        progress.expect(arnoldi_dim)
+        with self._opened() as source:
+            hessian = Hessian(source, batches(self.hessian_dataloader, self.device))
+            like = next(iter(source.parameters.values()))
+            generator = torch.Generator().manual_seed(seed)
+            start = torch.randn(hessian.size, generator=generator).to(like)
+
+            def times(vectors: Tensor) -> Tensor:
+                progress.add(1)
+                return hessian.times(vectors)
+
+            basis, within = lanczos(times, start, min(arnoldi_dim, hessian.size), arnoldi_tol)
+        progress.skip(arnoldi_dim - len(basis))
+        progress.close()
+        self._keep(inverse_root(basis, within, projection_dim, hessian_reg, hessian_inverse_tol))

@@ -1,0 +1,161 @@
+"""Which training examples look most alike to a layer of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum._engine.errors import describe, wrong
+from captum._engine.nest import scored, tensors
+from captum.attr.layer_activation import LayerActivation
+from captum.influence.base import DataInfluence
+from captum.influence.batches import Data, loader_of
+from captum.influence.sinks import TopK
+
+Similarity = Callable[[Tensor, Tensor], Tensor]
+
+
+def cosine_similarity(test: Tensor, train: Tensor, replace_nan: int = 0) -> Tensor:
+    """Cosines of the rows of (M, *) and (N, *), shape (M, N); of zeros, `replace_nan`.
+
+    >>> import torch
+    >>> from captum.influence import cosine_similarity
+    >>> cosine_similarity(torch.tensor([[3., 4.]]), torch.tensor([[6., 8.], [0., 0.]]))
+    tensor([[1., 0.]])
+    """
+    ours, theirs = test.flatten(1), train.flatten(1)
+    lengths = torch.linalg.norm(ours, dim=1)[:, None] * torch.linalg.norm(theirs, dim=1)
+    return torch.nan_to_num((ours @ theirs.T) / lengths, nan=replace_nan)
+
+
+def euclidean_distance(test: Tensor, train: Tensor) -> Tensor:
+    """Distances between the rows of (M, *) and (N, *), shape (M, N).
+
+    >>> import torch
+    >>> from captum.influence import euclidean_distance
+    >>> euclidean_distance(torch.tensor([[0., 0.]]), torch.tensor([[3., 4.]]))
+    tensor([[5.]])
+    """
+    return torch.cdist(test.flatten(1), train.flatten(1))
+
+
+class SimilarityInfluence(DataInfluence):
+    """Score of a training example: how alike it is to a test example, at a layer's value.
+
+    Args:
+        module: the model.
+        layers: a module's name, or a list of them.
+        influence_src_dataset: the training data: a data set or a DataLoader of inputs, or of
+            tuples that the model takes.
+        activation_dir: accepted for code written for the published package: values are made anew,
+            batch by batch, so they never are those of another model.
+        model_id: accepted likewise.
+        similarity_metric: of values (M, *L) and (N, *L): numbers (M, N).
+        similarity_direction: "max" where more alike is larger, "min" where it is smaller.
+        batch_size: of the loader, where a data set is given.
+
+    >>> import torch
+    >>> from captum.influence import SimilarityInfluence
+    >>> model = torch.nn.Sequential(torch.nn.Identity(), torch.nn.Linear(2, 1))
+    >>> train = [torch.tensor([1., 0.]), torch.tensor([3., 4.])]
+    >>> alike = SimilarityInfluence(model, "0", train, "", batch_size=2)
+    >>> alike.influence(torch.tensor([[6., 8.]]))["0"]
+    (tensor([[1]]), tensor([[1.]]))
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        layers: str | list[str],
+        influence_src_dataset: Data,
+        activation_dir: str,
+        model_id: str = "",
+        similarity_metric: Similarity = cosine_similarity,
+        similarity_direction: str = "max",
+        batch_size: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        self.module = module
+        self.layers = [layers] if isinstance(layers, str) else list(layers)
+        modules = dict(module.named_modules())
+        unknown = [name for name in self.layers if name not in modules]
+        if unknown or not self.layers:
+            raise wrong(
+                ValueError,
+                f"names of the model's modules, such as {describe([n for n in modules if n])}",
+                repr(unknown),
+                "[name for name, _ in model.named_modules()]",
+            )
+        if similarity_direction not in ("max", "min"):
+            raise wrong(
+                ValueError,
+                "similarity_direction 'max' or 'min'",
+                repr(similarity_direction),
+                "'max'",
+            )
+        self._modules = [modules[name] for name in self.layers]
+        self.influence_src_dataset = influence_src_dataset
+        data = influence_src_dataset
+        if isinstance(data, list):
+            data = _Listed(data)
+        self._loader = loader_of(data, batch_size, "influence_src_dataset")
+        self.activation_dir, self.model_id = activation_dir, model_id
+        self.similarity_metric = similarity_metric
+        self.similarity_direction = similarity_direction
+        self.batch_size = batch_size
+
+    def influence(  # type: ignore[override]  # test examples are needed
+        self,
+        inputs: Any,
+        top_k: int = 1,
+        additional_forward_args: Any = None,
+        load_src_from_disk: bool = True,
+        **kwargs: Any,
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """For each layer, positions and similarities (M, top_k) of the examples most alike.
+
+        Args:
+            inputs: M test examples, a tensor or a tuple of them.
+            top_k: how many.
+            additional_forward_args: what else the model takes, by position.
+            load_src_from_disk: accepted: nothing is on disk.
+        """
+        if top_k < 1:
+            raise wrong(ValueError, "top_k of at least 1", repr(top_k), "top_k=5")
+        largest = self.similarity_direction == "max"
+        sinks = [TopK(top_k, largest) for _ in self.layers]
+        queries = self._values(inputs, additional_forward_args)
+        for batch in self._loader:
+            there = tuple(batch) if isinstance(batch, list) else batch
+            for sink, query, value in zip(
+                sinks, queries, self._values(there, additional_forward_args), strict=True
+            ):
+                sink.add(self.similarity_metric(query, value))
+        found = [sink.result() for sink in sinks]
+        return {
+            name: (each.indices, each.influence_scores)
+            for name, each in zip(self.layers, found, strict=True)
+        }
+
+    def _values(self, inputs: Any, args: Any) -> list[Tensor]:
+        device = next((p.device for p in self.module.parameters()), None)
+        if device is not None:
+            inputs = tuple(t.to(device) for t in tensors(inputs))
+        found = [
+            LayerActivation(self.module, layer).attribute(inputs, args) for layer in self._modules
+        ]
+        return [scored(value)[0] for value in found]
+
+
+class _Listed(torch.utils.data.Dataset[Any]):
+    def __init__(self, items: list[Any]) -> None:
+        self.items = items
+
+    def __getitem__(self, index: int) -> Any:
+        return self.items[index]
+
+    def __len__(self) -> int:
+        return len(self.items)

@@ -1,0 +1,61 @@
+"""Where scores go as they are made: a matrix, or the K largest of each row."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from captum.influence.base import KMostInfluentialResults
+
+
+class Sink(Protocol):
+    """Takes scores (M, n) of n training examples after the other."""
+
+    def add(self, scores: Tensor) -> None: ...
+
+
+class Matrix:
+    """All of them, (M, N)."""
+
+    def __init__(self) -> None:
+        self._parts: list[Tensor] = []
+
+    def add(self, scores: Tensor) -> None:
+        self._parts.append(scores)
+
+    def result(self) -> Tensor:
+        return torch.cat(self._parts, 1)
+
+
+class TopK:
+    """The K largest of each row, or the least; memory does not grow with what passes.
+
+    >>> top = TopK(2)
+    >>> top.add(torch.tensor([[1., 5., 3.]]))
+    >>> top.add(torch.tensor([[4., 0.]]))
+    >>> top.result().indices
+    tensor([[1, 3]])
+    """
+
+    def __init__(self, k: int, largest: bool = True) -> None:
+        self.k, self.largest = k, largest
+        self._seen = 0
+        self._scores: Tensor | None = None
+        self._indices: Tensor | None = None
+
+    def add(self, scores: Tensor) -> None:
+        indices = torch.arange(self._seen, self._seen + scores.shape[1], device=scores.device)
+        indices = indices.expand(scores.shape)
+        self._seen += scores.shape[1]
+        if self._scores is not None and self._indices is not None:
+            scores = torch.cat([self._scores, scores], 1)
+            indices = torch.cat([self._indices, indices], 1)
+        kept, places = scores.topk(min(self.k, scores.shape[1]), 1, largest=self.largest)
+        self._scores, self._indices = kept, indices.gather(1, places)
+
+    def result(self) -> KMostInfluentialResults:
+        assert self._indices is not None  # for mypy: there is training data
+        assert self._scores is not None
+        return KMostInfluentialResults(self._indices, self._scores)
