@@ -1,6 +1,7 @@
 """Influence: which training examples made this prediction."""
 
 from captum.influence.base import DataInfluence, KMostInfluentialResults
+from captum.influence.ekfac import EKFACInfluence
 from captum.influence.functions import (
     ArnoldiInfluenceFunction,
     InfluenceFunctionBase,
@@ -24,6 +25,7 @@ __all__ = [
     "AnnoyNearestNeighbors",
     "ArnoldiInfluenceFunction",
     "DataInfluence",
+    "EKFACInfluence",
     "ExactNearestNeighbors",
     "InfluenceFunctionBase",
     "IntermediateQuantitiesInfluenceFunction",

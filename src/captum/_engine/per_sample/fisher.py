@@ -1,0 +1,205 @@
+"""The Fisher information, a parameter at a time, in bases in which it is nearly diagonal: EK-FAC.
+
+A linear map's gradient is Σ_t g_t x_tᵀ. In the eigenvectors of E[g gᵀ] and E[x xᵀ] its entries are
+nearly uncorrelated, so their mean squares say how much the loss curves along each. Small vectors of
+parameters have their whole matrix, everything else its diagonal.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from captum._engine.per_sample.factors import Factor, Outer, Whole
+from captum._engine.per_sample.source import Factors
+
+_WHOLE = 512  # parameters whose matrix is written out
+
+Passes = Callable[[], Iterable[Factors]]  # the data's gradients; the same ones every time
+
+
+class Curved(ABC):
+    """F of one parameter: E[∇ ∇ᵀ], as far as it is kept."""
+
+    @abstractmethod
+    def see(self, factor: Factor) -> None:
+        """The gradients of some examples."""
+
+    @abstractmethod
+    def solved(self, values: Tensor, damping: float, count: int) -> Tensor:
+        """(F + damping · mean)⁻¹ of vectors (M, P)."""
+
+
+class Kronecker:
+    """Of a linear map: eigenvectors of what comes in and what comes back, and λ between them.
+
+    Args:
+        like: gradients by the map's weight.
+        biased: its bias belongs to it: the weight of an input that is always 1.
+    """
+
+    def __init__(self, like: Outer, biased: bool) -> None:
+        self.groups, self.b = like.gradients.shape[2:]
+        self.swapped, self.biased = like.swapped, biased
+        self._inputs: Tensor | None = None
+        self._gradients: Tensor | None = None
+        self._squares: Tensor | None = None
+
+    def see(self, factor: Outer) -> None:
+        """The gradients of some examples, for the bases."""
+        x, g = self._x(factor).flatten(0, 1), factor.gradients.flatten(0, 1)
+        inputs = torch.einsum("nga,ngc->gac", x, x)
+        gradients = torch.einsum("ngb,ngd->gbd", g, g)
+        self._inputs = inputs if self._inputs is None else self._inputs + inputs
+        self._gradients = gradients if self._gradients is None else self._gradients + gradients
+
+    def settle(self) -> None:
+        """The bases are known: their squares come next."""
+        assert self._inputs is not None  # for mypy: there was data
+        assert self._gradients is not None
+        self.along_x = torch.linalg.eigh(self._inputs)[1]  # (groups, a, a)
+        self.along_g = torch.linalg.eigh(self._gradients)[1]
+
+    def measure(self, factor: Outer) -> None:
+        """The gradients once more, for the squares."""
+        for part in factor.blocks():
+            assert isinstance(part, Outer)  # for mypy
+            x = torch.einsum("ntga,gac->ntgc", self._x(part), self.along_x)
+            g = torch.einsum("ntgb,gbd->ntgd", part.gradients, self.along_g)
+            made = torch.einsum("ntgd,ntgc->ngdc", g, x).square().sum(0)
+            self._squares = made if self._squares is None else self._squares + made
+
+    def solved(
+        self, weight: Tensor, bias: Tensor | None, damping: float, count: int
+    ) -> tuple[Tensor, Tensor | None]:
+        """(F + damping · mean)⁻¹ of vectors (M, P), and their biases'."""
+        assert self._squares is not None  # for mypy: there was data
+        squares = self._squares / count
+        shape = (len(weight), self.groups, self.b, -1)
+        values = weight.reshape(shape)
+        if self.swapped:
+            values = weight.reshape(len(weight), self.groups, -1, self.b).transpose(-1, -2)
+        if bias is not None:
+            values = torch.cat([values, bias.reshape(len(bias), self.groups, self.b, 1)], -1)
+        turned = torch.einsum("gbd,ngba,gac->ngdc", self.along_g, values, self.along_x)
+        turned = turned / (squares + damping * _mean(squares))
+        found = torch.einsum("gbd,ngdc,gac->ngba", self.along_g, turned, self.along_x)
+        beside = None
+        if bias is not None:
+            found, beside = found[..., :-1], found[..., -1].reshape(bias.shape)
+        if self.swapped:
+            found = found.transpose(-1, -2)
+        return found.reshape(weight.shape), beside
+
+    def _x(self, factor: Outer) -> Tensor:
+        x = factor.x
+        return torch.cat([x, x.new_ones(*x.shape[:-1], 1)], -1) if self.biased else x
+
+
+class Block(Curved):
+    """Of a few parameters: all of E[∇ ∇ᵀ]."""
+
+    _sum: Tensor | None = None
+
+    def see(self, factor: Factor) -> None:
+        flat = factor.flat()
+        made = flat.T @ flat
+        self._sum = made if self._sum is None else self._sum + made
+
+    def solved(self, values: Tensor, damping: float, count: int) -> Tensor:
+        assert self._sum is not None  # for mypy: there was data
+        mean = self._sum / count
+        ridge = damping * _mean(mean.diagonal())
+        identity = torch.eye(len(mean), dtype=mean.dtype, device=mean.device)
+        found: Tensor = torch.linalg.solve(mean + ridge * identity, values.T).T
+        return found
+
+
+class Diagonal(Curved):
+    """Of everything else: mean squares alone."""
+
+    _sum: Tensor | None = None
+
+    def see(self, factor: Factor) -> None:
+        for part in factor.blocks():
+            made = part.flat().square().sum(0)
+            self._sum = made if self._sum is None else self._sum + made
+
+    def solved(self, values: Tensor, damping: float, count: int) -> Tensor:
+        assert self._sum is not None  # for mypy: there was data
+        mean = self._sum / count
+        return values / (mean + damping * _mean(mean))
+
+
+class Fisher:
+    """EK-FAC of all parameters, from two passes over a data set's gradients.
+
+    Args:
+        passes: makes the gradients, with targets drawn from the model, anew and alike each time.
+    """
+
+    def __init__(self, passes: Passes) -> None:
+        self.maps: dict[str, Kronecker] = {}
+        self.biases: dict[str, str] = {}  # weight -> the bias that belongs to it
+        self.others: dict[str, Curved] = {}
+        self.count = 0
+        for found in passes():
+            if not self.count:
+                self._sorted(found)
+            self.count += len(next(iter(found.values())))
+            for name, part in self.maps.items():
+                part.see(_outer(found[name]))
+            for name, other in self.others.items():
+                other.see(found[name])
+        for part in self.maps.values():
+            part.settle()
+        for found in passes() if self.maps else ():
+            for name, part in self.maps.items():
+                part.measure(_outer(found[name]))
+
+    def solved(self, found: Factors, damping: float) -> Factors:
+        """(F + damping)⁻¹ times every example's gradients."""
+        made: Factors = {}
+        for name, part in self.maps.items():
+            beside = self.biases.get(name)
+            bias = None if beside is None else found[beside].flat()
+            weight, bias = part.solved(found[name].flat(), bias, damping, self.count)
+            made[name] = Whole(weight)
+            if beside is not None and bias is not None:
+                made[beside] = Whole(bias)
+        for name, other in self.others.items():
+            made[name] = Whole(other.solved(found[name].flat(), damping, self.count))
+        return {name: made[name] for name in found}
+
+    def _sorted(self, found: Factors) -> None:
+        """Which parameters are kept in which way."""
+        for name, factor in found.items():
+            if isinstance(factor, Outer):
+                beside = name.removesuffix("weight") + "bias"
+                owned = _belongs(found.get(beside), factor)
+                if owned:
+                    self.biases[name] = beside
+                self.maps[name] = Kronecker(factor, owned)
+        for name, factor in found.items():
+            if name not in self.maps and name not in self.biases.values():
+                self.others[name] = Block() if factor.size <= _WHOLE else Diagonal()
+
+
+def _belongs(bias: Factor | None, weight: Outer) -> bool:
+    """Whether a bias is added where a weight is used, and nowhere else."""
+    if bias is None or bias.size != weight.gradients.shape[2:].numel():
+        return False
+    return torch.allclose(bias.flat(), weight.gradients.sum(1).flatten(1), rtol=1e-4)
+
+
+def _outer(factor: Factor) -> Outer:
+    assert isinstance(factor, Outer)  # for mypy: of one parameter, always of one kind
+    return factor
+
+
+def _mean(values: Tensor) -> Tensor:
+    """The mean, kept away from zero where nothing curves."""
+    return values.mean().clamp_min(torch.finfo(values.dtype).tiny)
