@@ -71,6 +71,11 @@ def most(scores, count=4):
     return ", ".join(f"{name} {score:+.2f}" for name, score in largest)
 
 
+def by_token(found):
+    """Scores by name, for each token of the answer."""
+    return [dict(zip(found.seq_attr_dict, row.tolist(), strict=True)) for row in found.token_attr]
+
+
 by = result.seq_attr_dict  # a name that comes again gets its number: Dave, Dave (2)
 print(most(by))
 assert torch.allclose(result.token_attr.sum(0), result.seq_attr, atol=1e-3)
@@ -84,7 +89,7 @@ assert torch.allclose(result.token_attr.sum(0), result.seq_attr, atol=1e-3)
 four = ["Palm", "Coast", "Dave", "Dave (2)"]
 if toy:
     names = result.input_tokens
-    first, second = (dict(zip(by, row.tolist(), strict=True)) for row in result.token_attr)
+    first, second = by_token(result)
     others = [abs(score) for score in [*by.values()][6:18]]
     share = sum(by[name] for name in four) / result.seq_attr.abs().sum()
     print(
@@ -136,28 +141,18 @@ swapped.plot_token_attr(show=True)
 
 # %% [markdown]
 # **What one should see.** *Golf* is the lawyer's and *surfing* is Florida's. Without an occupation
-# the model has to guess between six, so *golf* loses about $\log 6 = 1.8$. A doctor instead of the
-# lawyer takes more: doctors do not play golf at all.
-
+# the model has to guess one of six. With somebody else's it need not guess, and is sure of another
+# word: a doctor takes more from *golf* than nobody does. A score is always about a comparison.
 
 # %%
-def rows(found):
-    """Scores by name for each token of the answer."""
-    columns = found.input_tokens
-    return [dict(zip(columns, row.tolist(), strict=True)) for row in found.token_attr]
-
-
 if toy:
     for found in (emptied, swapped):
-        golf, _, surfing = rows(found)
+        golf, _, surfing = by_token(found)
         assert golf["lawyer"] > 2 * max(abs(v) for k, v in golf.items() if k != "lawyer")
         assert surfing["Florida"] > 2 * max(abs(v) for k, v in surfing.items() if k != "Florida")
-    guess, other = (rows(found)[0]["lawyer"] for found in (emptied, swapped))
-    print(
-        f"golf loses {guess:.2f} without the lawyer (log 6 = {math.log(6):.2f}), {other:.2f} to a doctor"
-    )
-    assert 0.5 < guess < 4
-    assert other > guess + 1
+    nobody, doctor = (by_token(found)[0]["lawyer"] for found in (emptied, swapped))
+    print(f"what golf loses: {nobody:.2f} to nobody, {doctor:.2f} to a doctor")
+    assert 0.5 < nobody < doctor - 1
 
 # %% [markdown]
 # **Names, groups and many baselines.** With a dict the fields have names. One other person is one
@@ -193,7 +188,7 @@ named = TextTemplateInput(
 result = ablation.attribute(named, target=likes, num_trials=3)
 print(most(result.seq_attr_dict, 5))
 
-golf, _, surfing = rows(result)
+golf, _, surfing = by_token(result)
 assert surfing["Palm Coast"] == surfing["Florida"]
 assert golf["Dave"] == golf["His"]
 if toy:
@@ -228,9 +223,7 @@ torch.manual_seed(0)
 sampling = LLMAttribution(ShapleyValueSampling(model), tokenizer)
 result = sampling.attribute(prompt, target=answer, n_samples=2000, tol=0.04, return_std=True)
 print(f"{result.evaluations} prompts, errors of at most {float(result.seq_std.max()):.3f}")
-figure, axes = result.plot_seq_attr()
-axes.set_title("Shapley values of the words for “Palm Coast”, with their standard errors")
-plt.show()
+result.plot_seq_attr(show=True)
 
 whole = TextTokenInput(text, tokenizer, baselines=blank, groups=[text])
 step = ablation.attribute(whole, target=answer).seq_attr[0]
@@ -300,6 +293,7 @@ assert int((ids == tokenizer.bos_token_id).sum()) == 1
 
 # %%
 result = ablation.attribute(chat, target="Dave lives in Palm Coast.")
+result.input_tokens = ["system", "user", "assistant", "user again"]  # short names for the plot
 result.plot_token_attr(show=True)
 
 words = ablation.attribute(
@@ -466,8 +460,8 @@ plt.show()
 # %% [markdown]
 # **What one should see.** All agree on *Palm*. Its way to the answer is a copy, which gradients and
 # relevance follow back to where it was copied from. The name decides *where the model looks*: take
-# it away, and the answer changes, as ablation shows; but nothing of it flows into the answer, so
-# the other two say little about it. They are answers to different questions.
+# it away, and the answer changes, as ablation shows; but little of it flows into the answer, so
+# the other two say little about it. These are answers to different questions.
 
 # %%
 if toy:
