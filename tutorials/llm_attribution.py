@@ -81,9 +81,10 @@ print(most(by))
 assert torch.allclose(result.token_attr.sum(0), result.seq_attr, atol=1e-3)
 
 # %% [markdown]
-# **What one should see.** The answer stands in the prompt, and the two words beside which it was
-# found are *Dave* and *Dave*. What Ann and Ben do is nobody's business. Row by row, *Palm* needs to
-# know about Dave; *Coast* does not: when *Palm* has been said, what is missing is its second half.
+# **What one should see.** The answer stands in the prompt, and it is found through Dave's name; Ann
+# and Ben do not matter. Row by row, *Palm* needs to know about Dave. *Coast* does not: once *Palm*
+# has been said, what is missing is its second half. The first *Dave* may count for less than the
+# second: a fact that has lost its name can only be his, as Ann and Ben have theirs.
 
 # %%
 four = ["Palm", "Coast", "Dave", "Dave (2)"]
@@ -515,7 +516,7 @@ coarse = ablation.attribute(by_sentence, target=target)
 for sentence, score in coarse.seq_attr_dict.items():
     print(f"{score:+6.2f}  {sentence}")
 
-fine = ablation.attribute(by_sentence, target=target, refine=["words"], keep=0.3)
+fine = ablation.attribute(by_sentence, target=target, refine=["words"])
 print(f"{len(fine.input_tokens)} features, {fine.evaluations} prompts, covered {fine.covered:.2f}")
 print(most(fine.seq_attr_dict))
 fine.plot_seq_attr(show=True)

@@ -2,11 +2,14 @@
 
 import pytest
 import torch
+from scipy.stats import spearmanr
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from captum._engine.per_sample.curvature import conjugate_gradients
 from captum.influence import (
     ArnoldiInfluenceFunction,
+    ConjugateGradientInfluence,
     NaiveInfluenceFunction,
     SimilarityInfluence,
     cosine_similarity,
@@ -73,6 +76,81 @@ def test_naive_and_arnoldi_are_exact(rank, unchanged):
             assert torch.allclose(summed, vectors.sum(0, keepdim=True))
     loaded = naive.compute_intermediate_quantities(DataLoader(data, 6))
     assert torch.allclose(loaded, naive.compute_intermediate_quantities(data.tensors))
+
+
+def leave_one_out():
+    """A logistic regression, and what each test loss is without each training example."""
+    torch.manual_seed(0)
+    inputs = torch.randn(60, 4, dtype=torch.float64)
+    labels = (inputs[:, 0] + 0.7 * torch.randn(60) > 0).long()
+    test = (torch.randn(12, 4, dtype=torch.float64), torch.randint(0, 2, (12,)))
+
+    def fitted(kept):
+        model = nn.Linear(4, 2).double()
+        nn.init.zeros_(model.weight)
+        nn.init.zeros_(model.bias)
+        optimiser = torch.optim.LBFGS(
+            model.parameters(), max_iter=200, line_search_fn="strong_wolfe",
+            tolerance_grad=1e-12, tolerance_change=1e-14,
+        )  # fmt: skip
+
+        def closure():
+            optimiser.zero_grad()
+            ridge = sum(p.square().sum() for p in model.parameters())
+            total = LOSS(model(inputs[kept]), labels[kept]).sum() + 0.5 * ridge
+            total.backward()
+            return total
+
+        optimiser.step(closure)
+        return model
+
+    everything = torch.ones(60, dtype=torch.bool)
+    whole = fitted(everything)
+    changes = []
+    with torch.no_grad():
+        before = LOSS(whole(test[0]), test[1])
+    for i in range(60):
+        kept = everything.clone()
+        kept[i] = False
+        model = fitted(kept)
+        with torch.no_grad():
+            changes.append(LOSS(model(test[0]), test[1]) - before)
+    return whole, TensorDataset(inputs, labels), test, torch.stack(changes, 1)
+
+
+def test_leaving_an_example_out(unchanged):
+    """The scores are what retraining without an example shows, before it is done."""
+    model, data, test, changes = leave_one_out()
+    method = ConjugateGradientInfluence(
+        model, data, model.state_dict(), loss_fn=LOSS, batch_size=20, damping=1.0
+    )
+    with unchanged(model):
+        scores = method.influence(test)
+    assert spearmanr(scores.flatten(), changes.flatten()).statistic > 0.97
+    assert 0.7 < float((scores * changes).sum() / scores.square().sum()) < 1.5, "of that size"
+    naive = NaiveInfluenceFunction(
+        model, data, model.state_dict(), loss_fn=LOSS, hessian_reg=1.0, hessian_inverse_tol=0
+    )
+    assert (scores - naive.influence(test)).abs().max() < 1e-3 * scores.abs().max()
+    own = naive.self_influence()
+    assert (method.self_influence() - own).abs().max() < 1e-3 * own.max()
+    top = method.influence(test, k=4, proponents=False)
+    assert torch.equal(top.indices, scores.topk(4, 1, largest=False).indices)
+    with pytest.raises(ValueError, match="n_steps of at least 1"):
+        ConjugateGradientInfluence(model, data, model.state_dict(), loss_fn=LOSS, n_steps=0)
+
+
+def test_conjugate_gradients():
+    torch.manual_seed(0)
+    root = torch.randn(6, 6, dtype=torch.float64)
+    matrix = root @ root.T + 0.1 * torch.eye(6)
+    right = torch.randn(3, 6, dtype=torch.float64)
+    right[1] = 0
+    found = conjugate_gradients(lambda v: v @ matrix, right, 50, 1e-12)
+    assert torch.allclose(found @ matrix, right, atol=1e-8)
+    bent = torch.diag(torch.tensor([-1.0, 2.0])).double()
+    down = conjugate_gradients(lambda v: v @ bent, torch.eye(2).double(), 50, 1e-12)
+    assert torch.allclose(down, torch.tensor([[0, 0], [0, 0.5]]).double())
 
 
 def test_part_of_the_data_and_of_the_model():

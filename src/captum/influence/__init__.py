@@ -1,6 +1,7 @@
 """Influence: which training examples made this prediction."""
 
 from captum.influence.base import DataInfluence, KMostInfluentialResults
+from captum.influence.conjugate_gradients import ConjugateGradientInfluence
 from captum.influence.ekfac import EKFACInfluence
 from captum.influence.functions import (
     ArnoldiInfluenceFunction,
@@ -24,6 +25,7 @@ from captum.influence.tracin_fast import TracInCPFast, TracInCPFastRandProj
 __all__ = [
     "AnnoyNearestNeighbors",
     "ArnoldiInfluenceFunction",
+    "ConjugateGradientInfluence",
     "DataInfluence",
     "EKFACInfluence",
     "ExactNearestNeighbors",

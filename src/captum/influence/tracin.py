@@ -67,6 +67,17 @@ class TracInCPBase(DataInfluence):
         return next((p.device for p in self.model.parameters()), torch.device("cpu"))
 
     @abstractmethod
+    def influence(  # type: ignore[override]  # test examples are needed
+        self,
+        inputs: Data,
+        k: int | None = None,
+        proponents: bool = True,
+        unpack_inputs: bool = True,
+        show_progress: bool = False,
+    ) -> Tensor | KMostInfluentialResults:
+        """Scores (M, N) of the training examples for M test examples; or the k largest of each."""
+
+    @abstractmethod
     def self_influence(self, inputs: Data = None, show_progress: bool = False) -> Tensor:
         """The influence of examples on themselves, (N,)."""
 

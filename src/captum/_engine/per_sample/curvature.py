@@ -136,3 +136,32 @@ def inverse_root(
     scaled = vectors[:, kept] / values[kept].sqrt()
     root: Tensor = basis.T @ scaled
     return root
+
+
+def conjugate_gradients(
+    times: Callable[[Tensor], Tensor], right: Tensor, steps: int, tol: float
+) -> Tensor:
+    """x with A x = b for each of S vectors b (S, P), by products with a positive definite A.
+
+    A system ends at a remainder of `tol` times its b, or where A bends the other way; all end
+    after `steps` products.
+    """
+    found = torch.zeros_like(right)
+    left = right.clone()
+    direction = left.clone()
+    size = left.square().sum(1)
+    enough = tol**2 * size
+    for _ in range(steps):
+        product = times(direction)
+        bend = (direction * product).sum(1)
+        going = (size > enough) & (bend > 0)
+        if not bool(going.any()):
+            break
+        step = torch.where(going, size / torch.where(going, bend, 1), 0).unsqueeze(1)
+        found = found + step * direction
+        left = left - step * product
+        after = left.square().sum(1)
+        turn = torch.where(going, after / torch.where(size > 0, size, 1), 0).unsqueeze(1)
+        direction = torch.where(going.unsqueeze(1), left + turn * direction, 0)
+        size = torch.where(going, after, size)
+    return found
