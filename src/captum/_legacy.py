@@ -18,8 +18,17 @@ _ATTR = "captum.attr."
 _CORE = "captum.attr._core."
 
 _INFLUENCE = "captum.influence."
+_CONCEPT = "captum.concept."
 
 HOMES: dict[str, tuple[str, ...]] = {
+    "captum.concept._core": (),
+    "captum.concept._utils": (),
+    "captum.concept._core.cav": (_CONCEPT + "cav",),
+    "captum.concept._core.concept": (_CONCEPT + "concept",),
+    "captum.concept._core.tcav": (_CONCEPT + "tcav",),
+    "captum.concept._utils.classifier": (_CONCEPT + "classifier",),
+    "captum.concept._utils.common": (_CONCEPT + "concept",),
+    "captum.concept._utils.data_iterator": (_CONCEPT + "data",),
     "captum.influence._core": (),
     "captum.influence._utils": (),
     "captum.influence._core.influence": (_INFLUENCE + "base",),

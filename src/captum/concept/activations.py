@@ -1,0 +1,113 @@
+"""The values of layers for concepts' examples: one pass for all layers, kept as long as needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum._engine.errors import describe, wrong
+from captum._engine.nest import map_tensors, scored, tensors
+from captum.attr.layer_activation import LayerActivation
+from captum.concept import store
+from captum.concept.concept import Concept
+
+_PARTS = 2  # of a batch that is a pair: inputs, and labels that are not the model's
+
+
+class Activations:
+    """What a model makes of concepts' examples, at some of its layers.
+
+    Kept in memory; in a folder, too, where one is given: keyed by what is in the model and in the
+    examples, so that neither can change unnoticed.
+
+    Args:
+        model: the model.
+        layers: modules by name.
+        inputs: take a layer's input instead of its output.
+        folder: where to keep them.
+    """
+
+    def __init__(
+        self, model: nn.Module, layers: Mapping[str, nn.Module], inputs: bool, folder: Path | None
+    ) -> None:
+        self.model, self.layers, self.inputs, self.folder = model, dict(layers), inputs, folder
+        self._known: dict[str, tuple[str, dict[str, Tensor]]] = {}
+
+    def of(self, concept: Concept, state: str = "") -> dict[str, Tensor]:
+        """Values (n, F) of every layer for the examples of a concept.
+
+        `state` is the digest of what is in the model, where the caller knows it.
+        """
+        if concept.data_iter is None:
+            raise wrong(
+                ValueError,
+                f"examples of {concept!r}",
+                "data_iter=None, and no stored vectors of it",
+                "Concept(0, 'striped', loader)",
+            )
+        batches = [as_inputs(batch) for batch in concept.data_iter]
+        if not batches:
+            raise wrong(ValueError, f"examples of {concept!r}", "none", "a loader that yields some")
+        state = state or store.digest_of_model(self.model)
+        key = store.digest(state, ",".join(sorted(self.layers)), self.inputs, batches)
+        if key not in self._known:
+            # What was made of another model will not be asked for again.
+            self._known = {k: v for k, v in self._known.items() if v[0] == state}
+            self._known[key] = state, self._found(concept, key, batches)
+        return self._known[key][1]
+
+    def _found(self, concept: Concept, key: str, batches: Sequence[Any]) -> dict[str, Tensor]:
+        if self.folder is None:
+            return self._made(batches)
+        path = self.folder / "av" / f"{concept.identifier}-{key}.safetensors"
+        if path.exists():
+            return store.read(path)[0]
+        made = self._made(batches)
+        store.write(path, made, {"concept": concept.identifier, "layers": sorted(self.layers)})
+        return made
+
+    def _made(self, batches: Sequence[Any]) -> dict[str, Tensor]:
+        device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
+        modules = list(self.layers.values())
+        rows: dict[str, list[Tensor]] = {name: [] for name in self.layers}
+        for batch in batches:
+            there = map_tensors(lambda t: t.to(device), batch)
+            values = LayerActivation(self.model, modules).attribute(
+                there, attribute_to_layer_input=self.inputs
+            )
+            for name, value in zip(self.layers, values, strict=True):
+                rows[name].append(flattened(value))
+        return {name: torch.cat(parts) for name, parts in rows.items()}
+
+
+def as_inputs(batch: Any) -> Any:
+    """What goes into the model of a loader's batch: labels beside it are left out."""
+    if isinstance(batch, list | tuple):
+        found = tuple(batch)
+        if len(found) == _PARTS and isinstance(found[1], Tensor) and not _belongs(found):
+            return found[0]
+        return found[0] if len(found) == 1 else found
+    if isinstance(batch, Tensor | Mapping):
+        return batch
+    raise wrong(
+        TypeError,
+        "batches of tensors, tuples or dicts",
+        describe(batch),
+        "DataLoader(images, batch_size=32)",
+    )
+
+
+def _belongs(pair: tuple[Any, ...]) -> bool:
+    """Whether the second of a pair is an input: labels are integers (n,)."""
+    second = pair[1]
+    return bool(second.is_floating_point()) or second.ndim != 1
+
+
+def flattened(value: Any) -> Tensor:
+    """A layer's value as one row for each example, (N, F)."""
+    found = scored(value) or tuple(tensors(value))
+    return torch.cat([t.flatten(1) for t in found], 1)
