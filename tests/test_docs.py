@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from captum import attr, influence, linear
+from captum import attr, concept, influence, linear
 from captum.attr import lrp_rules, visualization
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -49,7 +49,7 @@ def named(page: str) -> set[str]:
 def test_the_api_page_has_every_public_name() -> None:
     modules = {name for name, value in vars(attr).items() if isinstance(value, ModuleType)}
     public = {name for name in vars(attr) if not name.startswith("_")} - modules
-    others = (visualization, lrp_rules, linear, influence)
+    others = (visualization, lrp_rules, linear, influence, concept)
     assert named("api.md") == public.union(*(module.__all__ for module in others))
 
 

@@ -284,7 +284,7 @@ def train(model: LlamaForCausalLM, tokenizer: Any, most: int = 1000, polish: int
         step(*data, min(1, (count + 1) / 30))
         if count % 50 == 49 and min(marks()) >= 0.95:
             break
-    data = rows(tokenizer, (*SKILLS, liked), 24000, seed=2, loss=0.6)
+    data = rows(tokenizer, (*SKILLS, translated, liked), 24000, seed=2, loss=0.6)
     for left in range(polish, 0, -1):
         step(*data, left / polish)
     found = sum(marks()) / len(SKILLS)

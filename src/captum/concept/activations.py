@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from captum._engine.call import make_call
 from captum._engine.errors import describe, wrong
+from captum._engine.evaluate import Engine
 from captum._engine.nest import map_tensors, scored, tensors
-from captum.attr.layer_activation import LayerActivation
+from captum._engine.site import Layer
 from captum.concept import store
 from captum.concept.concept import Concept
 
@@ -37,8 +39,8 @@ class Activations:
         self.model, self.layers, self.inputs, self.folder = model, dict(layers), inputs, folder
         self._known: dict[str, tuple[str, dict[str, Tensor]]] = {}
 
-    def of(self, concept: Concept, state: str = "") -> dict[str, Tensor]:
-        """Values (n, F) of every layer for the examples of a concept.
+    def of(self, concept: Concept, state: str = "") -> tuple[str, dict[str, Tensor]]:
+        """A key of all that they hang on, and values (n, F) of every layer for a concept.
 
         `state` is the digest of what is in the model, where the caller knows it.
         """
@@ -58,7 +60,7 @@ class Activations:
             # What was made of another model will not be asked for again.
             self._known = {k: v for k, v in self._known.items() if v[0] == state}
             self._known[key] = state, self._found(concept, key, batches)
-        return self._known[key][1]
+        return key, self._known[key][1]
 
     def _found(self, concept: Concept, key: str, batches: Sequence[Any]) -> dict[str, Tensor]:
         if self.folder is None:
@@ -72,15 +74,16 @@ class Activations:
 
     def _made(self, batches: Sequence[Any]) -> dict[str, Tensor]:
         device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
-        modules = list(self.layers.values())
+        site = Layer(list(self.layers.values()), "input" if self.inputs else "output")
         rows: dict[str, list[Tensor]] = {name: [] for name in self.layers}
-        for batch in batches:
-            there = map_tensors(lambda t: t.to(device), batch)
-            values = LayerActivation(self.model, modules).attribute(
-                there, attribute_to_layer_input=self.inputs
-            )
-            for name, value in zip(self.layers, values, strict=True):
-                rows[name].append(flattened(value))
+        with torch.no_grad():
+            for batch in batches:
+                call = make_call(self.model, map_tensors(lambda t: t.to(device), batch))
+                # As large as the user made it: nothing is to be learnt about sizes.
+                engine = Engine(self.model, site, rows=call.rows)
+                values = engine.arrange(call, engine.read(call))
+                for name, value in zip(self.layers, values, strict=True):
+                    rows[name].append(flattened(value))
         return {name: torch.cat(parts) for name, parts in rows.items()}
 
 

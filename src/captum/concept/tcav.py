@@ -207,10 +207,11 @@ class TCAV(ConceptInterpreter):
             name = concepts_to_str(each)
             if self._stored(each):
                 continue
-            values = [self.activations.of(concept, state) for concept in each]
+            keys, values = zip(*(self.activations.of(c, state) for c in each), strict=True)
+            options = repr(self.classifier_kwargs), type(self.classifier).__qualname__
             for layer in self.layers:
                 rows = [value[layer] for value in values]
-                key = store.digest([c.identifier for c in each], rows, repr(self.classifier_kwargs))
+                key = store.digest([c.identifier for c in each], keys, layer, options)
                 known = self.cavs[name].get(layer)
                 if known is None and self._keeps:
                     known = CAV.load(self.save_path, self.model_id, each, layer)
