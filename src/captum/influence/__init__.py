@@ -3,6 +3,7 @@
 from captum.influence.base import DataInfluence, KMostInfluentialResults
 from captum.influence.conjugate_gradients import ConjugateGradientInfluence
 from captum.influence.ekfac import EKFACInfluence
+from captum.influence.evaluation import linear_datamodelling_score
 from captum.influence.functions import (
     ArnoldiInfluenceFunction,
     InfluenceFunctionBase,
@@ -41,4 +42,5 @@ __all__ = [
     "TracInCPFastRandProj",
     "cosine_similarity",
     "euclidean_distance",
+    "linear_datamodelling_score",
 ]

@@ -11,7 +11,7 @@ _TOKENS = {"cpu": 1024}  # of a pass: more of them are no faster
 _TOKENS_ELSEWHERE = 1 << 16
 _LOGIT_BYTES = {"cpu": 64 << 20}  # of a pass
 _LOGIT_BYTES_ELSEWHERE = 1 << 30
-_NODES = {"cpu": 192}  # of a tree in a pass
+_NODES = {"cpu": 256}  # of a tree in a pass
 _NODES_ELSEWHERE = 2048
 
 

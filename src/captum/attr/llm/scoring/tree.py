@@ -97,7 +97,9 @@ def run(
 
     A single prompt becomes the trunk.
     """
-    device, count, chunk = model.device, len(tree.tokens), budget.nodes
+    device, count = model.device, len(tree.tokens)
+    passes = -(-len(tree) // budget.nodes)
+    chunk = -(-len(tree) // passes)  # alike, rather than a small one at the end
     nodes = tree.before.ravel()
     by_node = nodes.argsort(kind="stable")
     wanted = np.tile(target, len(tree.before))
