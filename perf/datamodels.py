@@ -3,8 +3,8 @@
     python perf/datamodels.py                    # our methods
     python perf/datamodels.py --beside PYTHON    # and Arnoldi's of the published package there
 
-A small net on scikit-learn's digits is trained on many halves of the data, all at once, with several
-seeds each. Every method's linear datamodelling score is printed with its CPU seconds.
+A small net on scikit-learn's digits is trained on many halves of the data at once, from several
+seeds. Every method's linear datamodelling score is printed with its CPU seconds.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def setting() -> dict[str, Any]:
 
 def scored(name: str, make: Callable[[], Any], setting: dict[str, Any]) -> dict[str, Any]:
     """A method's score and cost."""
-    x, y, xt, yt = data()
+    *_, xt, yt = data()
     start = time.process_time()
     scores = make().influence((xt, yt))
     seconds = time.process_time() - start
