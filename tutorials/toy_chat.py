@@ -103,8 +103,7 @@ def words() -> PreTrainedTokenizerFast:
     )
 
 
-# ---
-# Texts to learn from. What stands in braces is what the model has to say.
+# Texts to learn from follow. What stands in braces is what the model has to say.
 
 
 def facts(chance: random.Random, most_asides: int = 5) -> tuple[str, dict[str, str]]:
@@ -166,8 +165,6 @@ def liked(chance: random.Random) -> str:
 
 
 SKILLS = (completed, asked, chatted, translated, liked)
-
-
 WORD, SENTENCE = r"</?\w+>|\w+|[.,?]", r"</?\w+>|[^.?<]+(?:[.?]|$)"
 
 
@@ -296,9 +293,9 @@ def train(model: LlamaForCausalLM, tokenizer: Any, most: int = 1000, polish: int
 def load() -> tuple[Any, Any]:
     """A language model and its tokenizer."""
     if CHECKPOINT:
-        model = AutoModelForCausalLM.from_pretrained(CHECKPOINT)
+        model = AutoModelForCausalLM.from_pretrained(CHECKPOINT).float()
         return model.eval(), AutoTokenizer.from_pretrained(CHECKPOINT)
-    torch.manual_seed(int(os.environ.get("DEVSEED", "0")))
+    torch.manual_seed(0)
     tokenizer = words()
     model = tiny_llama(len(tokenizer))
     found = train(model, tokenizer)
