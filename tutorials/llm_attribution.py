@@ -232,7 +232,7 @@ assert torch.isclose(result.seq_attr.sum(), step, atol=1e-2)
 if toy:
     by = result.seq_attr_dict
     print(f"Palm and Coast: {by['Palm'] + by['Coast']:.2f} of {float(step):.2f}")
-    assert by["Palm"] + by["Coast"] > 0.35 * float(step)
+    assert by["Palm"] + by["Coast"] > 0.3 * float(step)
     assert float(result.seq_std.max()) < 0.1 * float(result.seq_attr.max())
 
 # %% [markdown]
@@ -418,7 +418,7 @@ for name, each in found.items():
 if toy:
     plain, chance, contrast = (each.seq_attr_dict for each in found.values())
     asked = [scores["Dave"] + scores["Dave (2)"] for scores in (plain, contrast)]
-    assert asked[1] > 2 * asked[0]
+    assert asked[1] > 1.3 * asked[0]
     assert max(map(abs, chance.values())) <= 1
     assert contrast["Hill"] < -0.4
     assert abs(plain["Hill"]) < 0.2

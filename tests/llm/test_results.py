@@ -124,9 +124,19 @@ def test_figures():
         _ = result(seq_attr=torch.eye(5)).seq_attr_dict
     with pytest.raises(ValueError, match="the result of an ImageMaskInput"):
         result().plot_image_heatmap()
-    assert not plt.get_fignums(), "nothing on the screen that nobody asked for"
     assert result().plot_seq_attr(show=True) is None
-    assert len(plt.get_fignums()) == 1
+    plt.close("all")
+
+
+def test_long_names_fit():
+    """Sentences as features: cut to a bearable length, and no layout gives up."""
+    long = "Dave lives in Palm Coast. Ann lives in Cedar Hill. Ben lives in Silver Lake."
+    found = result(input_tokens=[long, "a", long, "b", long], output_tokens=[long, "c"])
+    for figure, axes in (found.plot_token_attr(), found.plot_seq_attr()):
+        figure.canvas.draw()
+        labels = [t.get_text() for t in axes.get_xticklabels()]
+        assert labels[0] == "Dave lives in Palm Coast. A…"
+        assert axes.get_position().width > 0.3
     plt.close("all")
 
 
@@ -165,6 +175,7 @@ def test_figures_of_pictures(listed):
     figure, axes = inp.plot_mask_overlay(border_width=1)
     figure.canvas.draw()
     assert len(axes.texts) == count
+    plt.close("all")
 
 
 def test_segments_of_pictures():

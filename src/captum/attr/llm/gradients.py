@@ -41,7 +41,8 @@ class LLMGradientAttribution(BaseLLMAttribution):
     r"""Scores of a prompt's tokens for log p(target | prompt), by what flows back to them.
 
     A token's score is the sum over its embedding; with groups, over the group's tokens. For every
-    token of the target, log p(t_i | prompt, t_<i), and for their sum.
+    token of the target, log p(t_i | prompt, t_<i), and for their sum. LRP hands the number itself
+    down, and log p of what is certain is 0: ask it for "logit" or a `Contrast`.
 
     Args:
         attr_method: a gradient or rule method, made with the language model and its embedding

@@ -117,5 +117,5 @@ class ImageMaskInput(InterpretableInput):
             border_width: of the lines around segments, in pixels.
             show_legends: write each segment's number at its centre.
         """
-        figure, axes = plots.overlay(self.image, self._masks, border_width, show_legends, show)
+        figure, axes = plots.overlay(self.image, self._masks, border_width, show_legends)
         return plots.shown(figure, axes, show)

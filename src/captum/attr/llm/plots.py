@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _MOST_NUMBERS = 400  # cells that still have room for their number
 _COLOURS = "tab20"
+_DARK = 0.75  # of the largest value: above, black on its colour is hard to read
+_LONGEST = 28  # letters of a name
 
 
 def shown(figure: Figure, axes: Axes, show: bool) -> tuple[Figure, Axes] | None:
@@ -30,12 +32,17 @@ def shown(figure: Figure, axes: Axes, show: bool) -> tuple[Figure, Axes] | None:
     return None
 
 
-def bars(
-    scores: Tensor, names: Sequence[str], errors: Tensor | None, show: bool
-) -> tuple[Figure, Axes]:
+def _canvas(size: tuple[float, float]) -> tuple[Figure, Axes]:
+    """A figure of pyplot's, as notebooks show what it holds."""
+    figure, (axes,) = canvas(None, size, use_pyplot=True)
+    figure.set_layout_engine("constrained")
+    return figure, axes
+
+
+def bars(scores: Tensor, names: Sequence[str], errors: Tensor | None) -> tuple[Figure, Axes]:
     """A bar per feature, for (green) or against (red)."""
     width = max(5.0, 0.5 * len(names))
-    figure, (axes,) = canvas(None, (width, 4.5), show)
+    figure, axes = _canvas((width, 4.5))
     values = scores.numpy()
     axes.bar(
         range(len(names)),
@@ -48,27 +55,26 @@ def bars(
     axes.set_xticks(range(len(names)), list(map(_plain, names)), rotation=45, ha="right")
     axes.set_ylabel("Sequence attribution")
     axes.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
     return figure, axes
 
 
-def heatmap(
-    scores: Tensor, across: Sequence[str], down: Sequence[str], show: bool
-) -> tuple[Figure, Axes]:
+def heatmap(scores: Tensor, across: Sequence[str], down: Sequence[str]) -> tuple[Figure, Axes]:
     """A cell per pair, coloured and, while there is room, numbered."""
     size = (max(5.0, 0.7 * len(across) + 2), max(3.0, 0.45 * len(down) + 1.5))
-    figure, (axes,) = canvas(None, size, show)
+    figure, axes = _canvas(size)
     values = scores.numpy()
     image = axes.imshow(values, aspect="auto", **shades(VisualizeSign.all, None, values))
-    figure.colorbar(image, ax=axes, label="Attribution")
+    figure.colorbar(image, ax=axes, label="Attribution", pad=0.02, aspect=15)
     axes.set_xticks(range(len(across)), list(map(_plain, across)), rotation=45, ha="right")
     axes.set_yticks(range(len(down)), list(map(_plain, down)))
     axes.set_xlabel("Input")
     axes.set_ylabel("Output")
     if values.size <= _MOST_NUMBERS:
+        dark = _DARK * np.abs(values).max()
         for (row, column), value in np.ndenumerate(values):
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8)
-    figure.tight_layout()
+            colour = "white" if abs(value) > dark > 0 else "black"
+            number = f"{round(value, 2) + 0.0:.2f}"  # no -0.00
+            axes.text(column, row, number, ha="center", va="center", fontsize=8, color=colour)
     return figure, axes
 
 
@@ -78,10 +84,9 @@ def picture(
     masks: Sequence[Tensor],
     border_width: int,
     numbers: bool,
-    show: bool,
 ) -> tuple[Figure, Axes]:
     """A picture under the scores of its pixels (h, w)."""
-    figure, (axes,) = canvas(None, (6, 6 * image.height / image.width), show)
+    figure, axes = _canvas((6, 6 * image.height / image.width))
     values = scores.numpy()
     axes.imshow(image)
     drawn = axes.imshow(values, alpha=0.6, **shades(VisualizeSign.all, None, values))
@@ -91,10 +96,10 @@ def picture(
 
 
 def overlay(
-    image: Image, masks: Sequence[Tensor], border_width: int, numbers: bool, show: bool
+    image: Image, masks: Sequence[Tensor], border_width: int, numbers: bool
 ) -> tuple[Figure, Axes]:
     """A picture under its segments, each in its own colour."""
-    figure, (axes,) = canvas(None, (6, 6 * image.height / image.width), show)
+    figure, axes = _canvas((6, 6 * image.height / image.width))
     axes.imshow(image)
     for i, mask in enumerate(masks):
         cover = np.ma.masked_where(~mask.cpu().numpy(), np.full(mask.shape, i % 20))
@@ -123,5 +128,7 @@ def _border(mask: Tensor, width: int) -> np.ndarray[tuple[int, ...], np.dtype[np
 
 
 def _plain(name: str) -> str:
-    """A name that matplotlib does not read as a formula, on one line."""
-    return name.replace("$", r"\$").replace("\n", "⏎")
+    """A name of bearable length that matplotlib does not read as a formula, on one line."""
+    name = name.replace("\n", "⏎")
+    name = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+    return name.replace("$", r"\$")

@@ -118,9 +118,9 @@ class LLMAttributionResult:
             show: show it now and return nothing; else return figure and axes.
         """
         if self.seq_attr.ndim == 2:
-            drawn = plots.heatmap(self.seq_attr, self.input_tokens, self.input_tokens, show)
+            drawn = plots.heatmap(self.seq_attr, self.input_tokens, self.input_tokens)
         else:
-            drawn = plots.bars(self.seq_attr, self.input_tokens, self.seq_std, show)
+            drawn = plots.bars(self.seq_attr, self.input_tokens, self.seq_std)
         return plots.shown(*drawn, show)
 
     def plot_token_attr(self, show: bool = False) -> tuple[Figure, Axes] | None:
@@ -130,9 +130,7 @@ class LLMAttributionResult:
             show: show it now and return nothing; else return figure and axes.
         """
         scores = self._by_token("plot_seq_attr()")
-        return plots.shown(
-            *plots.heatmap(scores, self.input_tokens, self.output_tokens, show), show
-        )
+        return plots.shown(*plots.heatmap(scores, self.input_tokens, self.output_tokens), show)
 
     def plot_image_heatmap(
         self,
@@ -178,7 +176,6 @@ class LLMAttributionResult:
             self.inp.get_mask_list(),
             border_width if listed else 0,
             show_legends and listed,
-            show,
         )
         return plots.shown(*drawn, show)
 
