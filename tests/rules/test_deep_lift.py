@@ -138,6 +138,16 @@ def test_random_programs_from_one_row_for_all(program: Program) -> None:
     assert float(missing.abs().max()) < 1e-9 * max(program.size(x), program.size(x0))
 
 
+def test_a_norm_that_refuses_one_row() -> None:
+    """torch does not norm a single number per channel of one row; of a batch it does."""
+    program = Program(shape=(1, 4), steps=(("sum", (0,)), ("group_norm", (1,))), seed=0)
+    x, x0 = program.points()
+    x0 = x0[:1].expand_as(x)
+    scores = DeepLift(program).attribute(x, x0[:1])
+    change = program(x) - program(x0)
+    assert float((scores.flatten(1).sum(1) - change).abs().max()) < 1e-9
+
+
 class Counting(nn.Module):
     """Its forward is compiled by torch."""
 

@@ -108,7 +108,10 @@ def shared_result(
         return _viewed(function, call, result)
     if not any(call.name in names and check(call) for names, check in _CHECKS):
         return None
-    return function(*map_tensors(of, args), **map_tensors(of, kwargs))
+    try:
+        return function(*map_tensors(of, args), **map_tensors(of, kwargs))
+    except ValueError:
+        return None  # of one row, torch's group norm may refuse what it takes of several
 
 
 def shared_axes(x: Tensor, reference: Tensor) -> set[int]:
