@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import reduce
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,18 +11,14 @@ from torch import Tensor, nn
 from captum._engine.errors import wrong
 from captum._engine.per_sample.curvature import Hessian, conjugate_gradients
 from captum._engine.per_sample.factors import Whole
-from captum._engine.per_sample.source import Factors
-from captum._engine.progress import Progress
-from captum.influence.base import KMostInfluentialResults
-from captum.influence.batches import Data, batches, count
+from captum._engine.per_sample.source import Factors, GradientSource
+from captum.influence.batches import Data, batches
 from captum.influence.checkpoints import Load, load_state
-from captum.influence.functions import InfluenceFunctionBase
 from captum.influence.losses import LossFunction
-from captum.influence.sinks import Matrix, TopK
-from captum.influence.tracin import _positive
+from captum.influence.solved import SolvedInfluence
 
 
-class ConjugateGradientInfluence(InfluenceFunctionBase):
+class ConjugateGradientInfluence(SolvedInfluence):
     r"""Score of training example z for test example z': ∇ℓ(z')ᵀ (H + λ)⁻¹ ∇ℓ(z).
 
     H = Σ ∂²ℓ/∂θ² over the training data. The systems of all test examples are solved together, by
@@ -94,72 +90,16 @@ class ConjugateGradientInfluence(InfluenceFunctionBase):
             )
         self.n_steps, self.tol, self.damping = n_steps, tol, damping
 
-    def influence(  # type: ignore[override]  # test examples are needed
-        self,
-        inputs: Data,
-        k: int | None = None,
-        proponents: bool = True,
-        show_progress: bool = False,
-    ) -> Tensor | KMostInfluentialResults:
-        """Scores (M, N) of the N training examples for M test examples; or the k largest of each.
-
-        Args:
-            inputs: test examples, as a batch (inputs …, labels) or a DataLoader of such.
-            k: only so many of each row, found without keeping the others: indices and scores
-                (M, k).
-            proponents: with k, the largest; False for the least, which are opponents.
-            show_progress: a progress bar of training examples.
-
-        Raises:
-            ValueError: k below 1; batch normalisation in training mode.
-        """
-        sink = Matrix() if k is None else TopK(_positive(k), proponents)
-        progress = Progress(self.get_name(), show_progress)
-        total = count(self.train_dataloader)
-        if total is not None:
-            progress.expect(total)
-        with self._opened() as source:
-            hessian = Hessian(source, batches(self.hessian_dataloader, self.device))
-            queries = [
-                self._solved(hessian, source.factors(batch, self._test_loss))
-                for batch in batches(inputs, self.device)
-            ]
-            for batch in batches(self.train_dataloader, self.device):
-                here = source.factors(batch)
-                rows = [reduce(Tensor.add, [q[n].dot(here[n]) for n in here]) for q in queries]
-                sink.add(torch.cat(rows))
-                progress.add(len(batch))
-        progress.close()
-        return sink.result()
-
-    def self_influence(self, inputs: Data = None, show_progress: bool = False) -> Tensor:
-        """Scores of examples for themselves, (N,): a system for each.
-
-        Args:
-            inputs: other examples than the training data, as a batch or a DataLoader.
-            show_progress: a progress bar of examples.
-        """
-        data = self.train_dataloader if inputs is None else inputs
-        progress = Progress(self.get_name(), show_progress)
-        parts = []
-        with self._opened() as source:
-            hessian = Hessian(source, batches(self.hessian_dataloader, self.device))
-            for batch in batches(data, self.device):
-                here = source.factors(batch)
-                solved = self._solved(hessian, here)
-                rows = [(solved[name].flat() * here[name].flat()).sum(1) for name in here]
-                parts.append(reduce(Tensor.add, rows))
-                progress.add(len(batch))
-        progress.close()
-        return torch.cat(parts)
-
-    def _solved(self, hessian: Hessian, found: Factors) -> Factors:
-        """(H + λ)⁻¹ times every example's gradients."""
-        right = torch.cat([factor.flat() for factor in found.values()], 1)
+    def _solver(self, source: GradientSource) -> Callable[[Factors], Factors]:
+        hessian = Hessian(source, batches(self.hessian_dataloader, self.device))
 
         def times(vectors: Tensor) -> Tensor:
             return hessian.times(vectors) + self.damping * vectors
 
-        solved = conjugate_gradients(times, right, self.n_steps, self.tol)
-        parts = torch.split(solved, hessian.sizes, 1)
-        return {name: Whole(part) for name, part in zip(found, parts, strict=True)}
+        def solved(found: Factors) -> Factors:
+            right = torch.cat([factor.flat() for factor in found.values()], 1)
+            made = conjugate_gradients(times, right, self.n_steps, self.tol)
+            parts = torch.split(made, hessian.sizes, 1)
+            return {name: Whole(part) for name, part in zip(found, parts, strict=True)}
+
+        return solved

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import reduce
 from typing import Any
 
 import torch
@@ -11,17 +10,13 @@ from torch import Tensor, nn
 
 from captum._engine.errors import describe, wrong
 from captum._engine.nest import first_tensor
-from captum._engine.per_sample.factors import Factor
 from captum._engine.per_sample.fisher import Fisher
 from captum._engine.per_sample.source import Batch, Factors, GradientSource
 from captum._engine.progress import Progress
-from captum.influence.base import KMostInfluentialResults
 from captum.influence.batches import Data, batches, count
 from captum.influence.checkpoints import Load, load_state
-from captum.influence.functions import InfluenceFunctionBase
 from captum.influence.losses import LossFunction
-from captum.influence.sinks import Matrix, TopK
-from captum.influence.tracin import _positive
+from captum.influence.solved import SolvedInfluence
 
 # Targets for outputs, drawn from the distribution that the loss is the log-likelihood of.
 Draw = Callable[[Any, torch.Generator], Any]
@@ -49,7 +44,7 @@ def categories(output: Any, generator: torch.Generator) -> Tensor:
     return drawn.reshape(last.shape[:-1]).to(logits.device)
 
 
-class EKFACInfluence(InfluenceFunctionBase):
+class EKFACInfluence(SolvedInfluence):
     r"""Score of training example z for test example z': ∇ℓ(z')ᵀ (F + λ)⁻¹ ∇ℓ(z) / N.
 
     F is the Fisher information of N examples' mean, with targets drawn from the model, in the
@@ -131,66 +126,10 @@ class EKFACInfluence(InfluenceFunctionBase):
         with self._opened() as source:
             self._fisher = Fisher(lambda: self._drawn(source, progress))
         progress.close()
-        self._total = self._fisher.count // draws
+        self._examples = self._fisher.count // draws
 
-    def influence(  # type: ignore[override]  # test examples are needed
-        self,
-        inputs: Data,
-        k: int | None = None,
-        proponents: bool = True,
-        show_progress: bool = False,
-    ) -> Tensor | KMostInfluentialResults:
-        """Scores (M, N) of the N training examples for M test examples; or the k largest of each.
-
-        Args:
-            inputs: test examples, as a batch (inputs …, labels) or a DataLoader of such.
-            k: only so many of each row, found without keeping the others: indices and scores
-                (M, k).
-            proponents: with k, the largest; False for the least, which are opponents.
-            show_progress: a progress bar of training examples.
-
-        Raises:
-            ValueError: k below 1; batch normalisation in training mode.
-        """
-        sink = Matrix() if k is None else TopK(_positive(k), proponents)
-        progress = Progress(self.get_name(), show_progress)
-        total = count(self.train_dataloader)
-        if total is not None:
-            progress.expect(total)
-        with self._opened() as source:
-            queries = [
-                self._solved(source.factors(batch, self._test_loss))
-                for batch in batches(inputs, self.device)
-            ]
-            for batch in batches(self.train_dataloader, self.device):
-                here = source.factors(batch)
-                sink.add(torch.cat([_inner(query, here) for query in queries]) / self._total)
-                progress.add(len(batch))
-        progress.close()
-        return sink.result()
-
-    def self_influence(self, inputs: Data = None, show_progress: bool = False) -> Tensor:
-        """Scores of examples for themselves, (N,).
-
-        Args:
-            inputs: other examples than the training data, as a batch or a DataLoader.
-            show_progress: a progress bar of examples.
-        """
-        data = self.train_dataloader if inputs is None else inputs
-        progress = Progress(self.get_name(), show_progress)
-        parts = []
-        with self._opened() as source:
-            for batch in batches(data, self.device):
-                here = source.factors(batch)
-                solved = self._solved(here)
-                rows = [(solved[name].flat() * here[name].flat()).sum(1) for name in here]
-                parts.append(reduce(Tensor.add, rows) / self._total)
-                progress.add(len(batch))
-        progress.close()
-        return torch.cat(parts)
-
-    def _solved(self, found: Factors) -> Factors:
-        return self._fisher.solved(found, self.damping)
+    def _solver(self, source: GradientSource) -> Callable[[Factors], Factors]:
+        return lambda found: self._fisher.solved(found, self.damping)
 
     def _drawn(self, source: GradientSource, progress: Progress) -> Iterator[Factors]:
         """The gradients of drawn targets, the same ones in every pass."""
@@ -202,7 +141,3 @@ class EKFACInfluence(InfluenceFunctionBase):
                 targets = self.draw(output, generator)
                 yield source.factors(Batch(batch.args, batch.kwargs, targets))
                 progress.add(len(batch))
-
-
-def _inner(one: dict[str, Factor], other: dict[str, Factor]) -> Tensor:
-    return reduce(Tensor.add, [one[name].dot(other[name]) for name in one])

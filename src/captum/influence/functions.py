@@ -18,8 +18,8 @@ from captum.influence.base import DataInfluence, KMostInfluentialResults
 from captum.influence.batches import Data, batches, count, loader_of
 from captum.influence.checkpoints import Checkpoints, Load, load_state
 from captum.influence.losses import LossFunction, summed
-from captum.influence.sinks import Matrix, TopK
-from captum.influence.tracin import _positive, parameters_of
+from captum.influence.sinks import sink_for
+from captum.influence.tracin import parameters_of
 
 
 class InfluenceFunctionBase(DataInfluence):
@@ -78,6 +78,13 @@ class InfluenceFunctionBase(DataInfluence):
         with self._checkpoints.opened():
             yield GradientSource(self.model, self._loss, self._names)
 
+    def _progress(self, data: Data, show: bool) -> Progress:
+        progress = Progress(self.get_name(), show)
+        total = None if isinstance(data, tuple | list | dict) else count(data)
+        if total is not None:
+            progress.expect(total)
+        return progress
+
 
 class IntermediateQuantitiesInfluenceFunction(InfluenceFunctionBase):
     """Influence as an inner product of vectors: gradients times R, where R Rᵀ ≈ H⁻¹."""
@@ -104,7 +111,7 @@ class IntermediateQuantitiesInfluenceFunction(InfluenceFunctionBase):
         Raises:
             ValueError: k below 1; batch normalisation in training mode.
         """
-        sink = Matrix() if k is None else TopK(_positive(k), proponents)
+        sink = sink_for(k, proponents)
         queries = self.compute_intermediate_quantities(inputs, test=True, return_on_cpu=False)
         progress = self._progress(self.train_dataloader, show_progress)
         with self._opened() as source:
@@ -173,13 +180,6 @@ class IntermediateQuantitiesInfluenceFunction(InfluenceFunctionBase):
 
     def _keep(self, root: Tensor) -> None:
         self._root = root.cpu() if self.projection_on_cpu else root
-
-    def _progress(self, data: Data, show: bool) -> Progress:
-        progress = Progress(self.get_name(), show)
-        total = None if isinstance(data, tuple | list | dict) else count(data)
-        if total is not None:
-            progress.expect(total)
-        return progress
 
 
 def _check_rank(projection_dim: int) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from captum._engine.errors import describe, wrong
 from captum.influence.base import KMostInfluentialResults
 
 
@@ -59,3 +60,12 @@ class TopK:
         assert self._indices is not None  # for mypy: there is training data
         assert self._scores is not None
         return KMostInfluentialResults(self._indices, self._scores)
+
+
+def sink_for(k: Any, proponents: bool) -> Matrix | TopK:
+    """What a user's k asks for: all scores, or so many of each row."""
+    if k is None:
+        return Matrix()
+    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+        raise wrong(ValueError, "k of at least 1, or None for all scores", describe(k), "k=10")
+    return TopK(k, proponents)

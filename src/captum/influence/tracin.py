@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from functools import reduce
 from typing import Any
 
@@ -12,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from captum._engine.errors import describe, wrong
-from captum._engine.per_sample.factors import Factor, Whole
+from captum._engine.per_sample.factors import Whole, inner
 from captum._engine.per_sample.source import Batch, Factors, GradientSource
 from captum._engine.progress import Progress
 from captum.influence.base import DataInfluence, KMostInfluentialResults
 from captum.influence.batches import Data, batches, count, loader_of
 from captum.influence.checkpoints import Checkpoints, Load, load_state
 from captum.influence.losses import LossFunction, summed
-from captum.influence.sinks import Matrix, TopK
+from captum.influence.sinks import sink_for
 
 _BLOCK = 4096  # training examples between two changes of the checkpoint
 
@@ -92,10 +91,11 @@ class _ByGradients(TracInCPBase):
     def _scores(
         self, inputs: Data, k: int | None, proponents: bool, show: bool, aggregate: bool = False
     ) -> Tensor | KMostInfluentialResults:
-        sink = Matrix() if k is None else TopK(_positive(k), proponents)
+        sink = sink_for(k, proponents)
         total = count(self.train_dataloader)
         progress = Progress(self.get_name(), show)
-        with self._sources() as source, self._checkpoints.opened() as checkpoints:
+        source = self._source()
+        with self._checkpoints.opened() as checkpoints:
             if total is not None:
                 progress.expect(total * len(checkpoints))
             queries = [self._queries(source, inputs, c, aggregate) for c in range(len(checkpoints))]
@@ -125,14 +125,15 @@ class _ByGradients(TracInCPBase):
     def _met(self, source: GradientSource, queries: list[Factors], batch: Batch) -> Tensor:
         """Inner products of the queries' and a batch's gradients, (M, n)."""
         here = source.factors(batch)
-        return torch.cat([_inner(query, here) for query in queries])
+        return torch.cat([inner(query, here) for query in queries])
 
     def _self_scores(self, inputs: Data, show: bool) -> Tensor:
         data = self.train_dataloader if inputs is None else inputs
         progress = Progress(self.get_name(), show)
         total = count(data)
         parts: list[Tensor] = []
-        with self._sources() as source, self._checkpoints.opened() as checkpoints:
+        source = self._source()
+        with self._checkpoints.opened() as checkpoints:
             if total is not None and inputs is None:
                 progress.expect(total * len(checkpoints))
             for block in self._blocks(data):
@@ -145,9 +146,8 @@ class _ByGradients(TracInCPBase):
         progress.close()
         return torch.cat(parts)
 
-    @contextmanager
-    def _sources(self) -> Iterator[GradientSource]:
-        yield GradientSource(self.model, self._loss, self._names())
+    def _source(self) -> GradientSource:
+        return GradientSource(self.model, self._loss, self._names())
 
     def _blocks(self, data: Data) -> Iterator[list[Batch]]:
         """Examples, as many of them as meet one checkpoint after the other."""
@@ -163,7 +163,8 @@ class _ByGradients(TracInCPBase):
     def _vectors(self, inputs: Data, aggregate: bool) -> Tensor:
         """Gradients times √rate, of all checkpoints side by side: scores are inner products."""
         columns = []
-        with self._sources() as source, self._checkpoints.opened() as checkpoints:
+        source = self._source()
+        with self._checkpoints.opened() as checkpoints:
             for c in range(len(checkpoints)):
                 rate = checkpoints.use(c)
                 rows = []
@@ -177,18 +178,8 @@ class _ByGradients(TracInCPBase):
         return torch.cat(columns, 1)
 
 
-def _inner(one: dict[str, Factor], other: dict[str, Factor]) -> Tensor:
-    return reduce(Tensor.add, [one[name].dot(other[name]) for name in one])
-
-
 def _squares(found: Factors) -> Tensor:
     return reduce(Tensor.add, [factor.squares() for factor in found.values()])
-
-
-def _positive(k: Any) -> int:
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise wrong(ValueError, "k of at least 1, or None for all scores", describe(k), "k=10")
-    return k
 
 
 class TracInCP(_ByGradients):

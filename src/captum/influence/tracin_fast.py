@@ -255,7 +255,8 @@ class TracInCPFastRandProj(TracInCPFast):
 
     def _embedded(self, inputs: Data, loss: Any) -> Tensor:
         columns = []
-        with self._sources() as source, self._checkpoints.opened() as checkpoints:
+        source = self._source()
+        with self._checkpoints.opened() as checkpoints:
             for c in range(len(checkpoints)):
                 rate = checkpoints.use(c)
                 rows = []

@@ -8,9 +8,9 @@ have an inner product that needs neither written out: ⟨Σ_t g_t x_tᵀ, Σ_s h
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from math import prod
 
 import torch
@@ -259,3 +259,8 @@ def together(parts: list[Factor]) -> Factor:
         ids = torch.cat([p.ids for p in lookups], 1)
         return Lookup(ids, torch.cat([p.gradients for p in lookups], 1), lookups[0].rows)
     return Together(parts)
+
+
+def inner(one: Mapping[str, Factor], other: Mapping[str, Factor]) -> Tensor:
+    """Inner products (M, N) of M examples' gradients with N others', over all parameters."""
+    return reduce(Tensor.add, [one[name].dot(other[name]) for name in one])

@@ -8,7 +8,7 @@ few examples, each example's gradients must be what autograd gives for it alone.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -27,9 +27,8 @@ from captum._engine.per_sample.uses import Uses
 Factors = dict[str, Factor]
 
 _CHECKED = 3  # examples, each of them also alone
-_TOLERANCE = (
-    1e-4  # of a parameter's largest gradient; times the rounding of the type over float32's
-)
+# Of a parameter's largest gradient; times the rounding of the type over float32's.
+_TOLERANCE = 1e-4
 _NOTHING = 1e-2  # of the largest gradient of all: smaller ones are mostly rounding
 _CHUNK = 32  # examples of a vmap
 
@@ -46,23 +45,16 @@ class Batch:
         return next(len(t) for t in tensors((self.args, self.kwargs, self.targets)))
 
     def narrow(self, start: int, length: int) -> Batch:
-        def part(t: Tensor) -> Tensor:
-            return t.narrow(0, start, length)
-
-        return Batch(
-            map_tensors(part, self.args),
-            map_tensors(part, dict(self.kwargs)),
-            map_tensors(part, self.targets),
-        )
+        return self._mapped(lambda t: t.narrow(0, start, length))
 
     def to(self, device: torch.device) -> Batch:
-        def there(t: Tensor) -> Tensor:
-            return t.to(device)
+        return self._mapped(lambda t: t.to(device))
 
+    def _mapped(self, change: Callable[[Tensor], Tensor]) -> Batch:
         return Batch(
-            map_tensors(there, self.args),
-            map_tensors(there, dict(self.kwargs)),
-            map_tensors(there, self.targets),
+            map_tensors(change, self.args),
+            map_tensors(change, dict(self.kwargs)),
+            map_tensors(change, self.targets),
         )
 
 
@@ -248,9 +240,3 @@ class needing:  # noqa: N801 - reads as words in a with
     def __exit__(self, *_: object) -> None:
         for p in self.frozen:
             p.requires_grad_(False)
-
-
-def parts(batch: Batch, size: int) -> Iterator[Batch]:
-    """A batch in smaller ones."""
-    for start in range(0, len(batch), size):
-        yield batch.narrow(start, min(size, len(batch) - start))

@@ -1,0 +1,83 @@
+"""Influence functions that solve for each test example, and meet the training data once."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+from captum._engine.per_sample.factors import inner
+from captum._engine.per_sample.source import Factors, GradientSource
+from captum.influence.base import KMostInfluentialResults
+from captum.influence.batches import Data, batches
+from captum.influence.functions import InfluenceFunctionBase
+from captum.influence.sinks import sink_for
+
+
+class SolvedInfluence(InfluenceFunctionBase):
+    """Scores ∇ℓ(z')ᵀ H⁻¹ ∇ℓ(z), with H⁻¹ ∇ℓ(z') made first, whatever H is."""
+
+    _examples = 1  # whose mean H is; 1 where it is their sum
+
+    @abstractmethod
+    def _solver(self, source: GradientSource) -> Callable[[Factors], Factors]:
+        """What makes H⁻¹ times every example's gradients."""
+
+    def influence(  # type: ignore[override]  # test examples are needed
+        self,
+        inputs: Data,
+        k: int | None = None,
+        proponents: bool = True,
+        show_progress: bool = False,
+    ) -> Tensor | KMostInfluentialResults:
+        """Scores (M, N) of the N training examples for M test examples; or the k largest of each.
+
+        Args:
+            inputs: test examples, as a batch (inputs …, labels) or a DataLoader of such.
+            k: only so many of each row, found without keeping the others: indices and scores
+                (M, k).
+            proponents: with k, the largest; False for the least, which are opponents.
+            show_progress: a progress bar of training examples.
+
+        Raises:
+            ValueError: k below 1; batch normalisation in training mode.
+        """
+        sink = sink_for(k, proponents)
+        progress = self._progress(self.train_dataloader, show_progress)
+        with self._opened() as source:
+            solved = self._solver(source)
+            queries = [
+                solved(source.factors(batch, self._test_loss))
+                for batch in batches(inputs, self.device)
+            ]
+            for batch in batches(self.train_dataloader, self.device):
+                here = source.factors(batch)
+                scores = torch.cat([inner(query, here) for query in queries])
+                sink.add(scores / self._examples)
+                progress.add(len(batch))
+        progress.close()
+        return sink.result()
+
+    def self_influence(self, inputs: Data = None, show_progress: bool = False) -> Tensor:
+        """Scores of examples for themselves, (N,).
+
+        Args:
+            inputs: other examples than the training data, as a batch or a DataLoader.
+            show_progress: a progress bar of examples.
+        """
+        data = self.train_dataloader if inputs is None else inputs
+        progress = self._progress(data, show_progress)
+        parts = []
+        with self._opened() as source:
+            solved = self._solver(source)
+            for batch in batches(data, self.device):
+                here = source.factors(batch)
+                found = solved(here)
+                rows = [(found[name].flat() * here[name].flat()).sum(1) for name in here]
+                parts.append(reduce(Tensor.add, rows) / self._examples)
+                progress.add(len(batch))
+        progress.close()
+        return torch.cat(parts)
