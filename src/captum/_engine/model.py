@@ -60,3 +60,8 @@ def owner(model: Model) -> nn.Module | None:
         model = model.func
     found = model if isinstance(model, nn.Module) else getattr(model, "__self__", None)
     return found if isinstance(found, nn.Module) else None
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model's parameters are; the CPU where it has none."""
+    return next((p.device for p in model.parameters()), torch.device("cpu"))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from captum._engine.call import make_call
 from captum._engine.errors import describe, wrong
 from captum._engine.evaluate import Engine
+from captum._engine.model import device_of
 from captum._engine.nest import map_tensors, scored, tensors
 from captum._engine.site import Layer
 from captum.concept import store
@@ -73,7 +74,7 @@ class Activations:
         return made
 
     def _made(self, batches: Sequence[Any]) -> dict[str, Tensor]:
-        device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
+        device = device_of(self.model)
         site = Layer(list(self.layers.values()), "input" if self.inputs else "output")
         rows: dict[str, list[Tensor]] = {name: [] for name in self.layers}
         with torch.no_grad():

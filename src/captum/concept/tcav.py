@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from captum._engine.errors import describe, wrong
+from captum._engine.model import device_of
 from captum._engine.nest import map_tensors
 from captum.attr.base import LayerAttribution
 from captum.attr.input_x_gradient import LayerGradientXActivation
@@ -290,7 +291,7 @@ class TCAV(ConceptInterpreter):
         self, inputs: Any, target: Any, args: Any, kwargs: Mapping[str, Any]
     ) -> dict[str, Tensor]:
         """What stands for the slopes at every layer, (N, F)."""
-        device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
+        device = device_of(self.model)
         there = map_tensors(lambda t: t.to(device), inputs)
         found = {}
         for name, module in self._modules.items():

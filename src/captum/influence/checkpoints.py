@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from captum._engine.errors import describe, wrong
+from captum._engine.model import device_of
 
 # Puts a checkpoint into the model and returns the learning rate it stands for.
 Load = Callable[[nn.Module, Any], float]
@@ -26,7 +27,7 @@ def load_state(model: nn.Module, checkpoint: Any) -> float:
     """
     found = checkpoint
     if isinstance(checkpoint, str | Path):
-        device = next((p.device for p in model.parameters()), torch.device("cpu"))
+        device = device_of(model)
         found = torch.load(checkpoint, map_location=device, weights_only=True)
     if not isinstance(found, Mapping):
         raise wrong(

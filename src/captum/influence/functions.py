@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from captum._engine.errors import wrong
+from captum._engine.model import device_of
 from captum._engine.per_sample.curvature import Hessian, inverse_root, lanczos
 from captum._engine.per_sample.source import Factors, GradientSource
 from captum._engine.progress import Progress
@@ -70,7 +71,7 @@ class InfluenceFunctionBase(DataInfluence):
     @property
     def device(self) -> torch.device:
         """Where the model is."""
-        return next((p.device for p in self.model.parameters()), torch.device("cpu"))
+        return device_of(self.model)
 
     @contextmanager
     def _opened(self) -> Iterator[GradientSource]:

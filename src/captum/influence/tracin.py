@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from captum._engine.errors import describe, wrong
+from captum._engine.model import device_of
 from captum._engine.per_sample.factors import Whole, inner
 from captum._engine.per_sample.source import Batch, Factors, GradientSource
 from captum._engine.progress import Progress
@@ -63,7 +64,7 @@ class TracInCPBase(DataInfluence):
     @property
     def device(self) -> torch.device:
         """Where the model is."""
-        return next((p.device for p in self.model.parameters()), torch.device("cpu"))
+        return device_of(self.model)
 
     @abstractmethod
     def influence(  # type: ignore[override]  # test examples are needed
