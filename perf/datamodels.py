@@ -128,6 +128,10 @@ def methods(state: dict[str, Tensor]) -> dict[str, Callable[[], Any]]:
             found[f"EK-FAC, {draws} draws"] = lambda draws=draws: influence.EKFACInfluence(
                 model, train, "x", load, draws=draws, **options
             )
+        for size in (512, 2048):
+            found[f"TRAK, {size}"] = lambda size=size: influence.TRAK(
+                model, train, ["x"], load, projection_dim=size, batch_size=250
+            )
         found["conjugate gradients"] = lambda: influence.ConjugateGradientInfluence(
             model, train, "x", load, damping=5.0, n_steps=40, **options
         )

@@ -40,6 +40,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "captum.influence._utils.common": (_INFLUENCE + "base",),
     "captum.influence._utils.nearest_neighbors": (_INFLUENCE + "neighbors",),
     "captum._utils": (),
+    "captum._utils.av": (_CONCEPT + "av",),
     "captum._utils.models": ("captum.linear",),
     "captum._utils.models.linear_model": ("captum.linear",),
     "captum._utils.models.linear_model.model": ("captum.linear",),

@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from captum._engine import store
 from captum.attr import LayerIntegratedGradients
 from captum.concept import (
     CAV,
@@ -23,7 +24,6 @@ from captum.concept import (
     CustomIterableDataset,
     DefaultClassifier,
     dataset_to_dataloader,
-    store,
 )
 from captum.concept.classifier import FITS
 from captum.concept.significance import holm, outlying

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captum._engine import store
 from captum._engine.errors import wrong
-from captum.concept import store
 from captum.concept.concept import Concept, concepts_to_str
 
 _SUFFIX = ".safetensors"

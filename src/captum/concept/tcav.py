@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from captum._engine import store
 from captum._engine.errors import describe, wrong
 from captum._engine.model import device_of
 from captum._engine.nest import map_tensors
 from captum.attr.base import LayerAttribution
 from captum.attr.input_x_gradient import LayerGradientXActivation
-from captum.concept import store
 from captum.concept.activations import Activations, flattened
 from captum.concept.cav import CAV
 from captum.concept.classifier import Classifier, DefaultClassifier

@@ -15,6 +15,7 @@ from captum.influence.neighbors import (
     ExactNearestNeighbors,
     NearestNeighbors,
 )
+from captum.influence.projected import TracInCPRandProj
 from captum.influence.similarity import (
     SimilarityInfluence,
     cosine_similarity,
@@ -22,8 +23,10 @@ from captum.influence.similarity import (
 )
 from captum.influence.tracin import TracInCP, TracInCPBase
 from captum.influence.tracin_fast import TracInCPFast, TracInCPFastRandProj
+from captum.influence.trak import TRAK
 
 __all__ = [
+    "TRAK",
     "AnnoyNearestNeighbors",
     "ArnoldiInfluenceFunction",
     "ConjugateGradientInfluence",
@@ -40,6 +43,7 @@ __all__ = [
     "TracInCPBase",
     "TracInCPFast",
     "TracInCPFastRandProj",
+    "TracInCPRandProj",
     "cosine_similarity",
     "euclidean_distance",
     "linear_datamodelling_score",

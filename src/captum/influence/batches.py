@@ -19,6 +19,7 @@ from captum._engine.per_sample.source import Batch
 
 _BYTES = 1 << 20  # of inputs that go through at once
 _ID_BYTES = 512  # what a token id weighs there: it becomes an embedding
+_HELD_BYTES = 2 << 30  # of test examples' gradients
 _FEWEST, _MOST = 16, 2048  # examples
 _LABELS = "labels"
 
@@ -62,12 +63,22 @@ class Slices:
             yield tuple(t[start : start + self.size] for t in self.dataset.tensors)
 
 
-def batches(data: Data, device: torch.device) -> Iterator[Batch]:
-    """The batches of a loader, or a single one: small ones put together, large ones cut."""
+def batches(data: Data, device: torch.device, skip: int = 0) -> Iterator[Batch]:
+    """The batches of a loader, or a single one: small ones put together, large ones cut.
+
+    The first `skip` examples are left out.
+    """
     waiting: list[Batch] = []
     single = isinstance(data, tuple | list | Mapping)
     for given in [data] if single else data:
-        batch = as_batch(given).to(device)
+        batch = as_batch(given)
+        left = min(skip, len(batch))
+        skip -= left
+        if left:
+            if left == len(batch):
+                continue
+            batch = batch.narrow(left, len(batch) - left)
+        batch = batch.to(device)
         size = _size(batch)
         if waiting and (
             sum(map(len, waiting)) + len(batch) > size or not _alike(waiting[0], batch)
@@ -81,6 +92,28 @@ def batches(data: Data, device: torch.device) -> Iterator[Batch]:
             waiting.append(batch)
     if waiting:
         yield _joined(waiting)
+
+
+def groups(data: Data, device: torch.device, most: int) -> Iterator[list[Batch]]:
+    """The same batches, put into groups of at most so many examples, and of at least one."""
+    group: list[Batch] = []
+    for batch in batches(data, device):
+        for start in range(0, len(batch), most):
+            part = batch.narrow(start, min(most, len(batch) - start))
+            if group and sum(map(len, group)) + len(part) > most:
+                yield group
+                group = []
+            group.append(part)
+    if group:
+        yield group
+
+
+def questions(data: Data, device: torch.device, weight: int) -> list[list[Batch]]:
+    """Test examples in groups whose gradients, of `weight` bytes each, are held at once.
+
+    Every group meets all of the training data.
+    """
+    return list(groups(data, device, max(1, _HELD_BYTES // max(1, weight))))
 
 
 def as_batch(given: Any) -> Batch:

@@ -19,7 +19,7 @@ from captum.influence.base import DataInfluence, KMostInfluentialResults
 from captum.influence.batches import Data, batches, count, loader_of
 from captum.influence.checkpoints import Checkpoints, Load, load_state
 from captum.influence.losses import LossFunction, summed
-from captum.influence.sinks import sink_for
+from captum.influence.scoring import scored
 from captum.influence.tracin import parameters_of
 
 
@@ -79,11 +79,11 @@ class InfluenceFunctionBase(DataInfluence):
         with self._checkpoints.opened():
             yield GradientSource(self.model, self._loss, self._names)
 
-    def _progress(self, data: Data, show: bool) -> Progress:
+    def _progress(self, data: Data, show: bool, times: int = 1) -> Progress:
         progress = Progress(self.get_name(), show)
         total = None if isinstance(data, tuple | list | dict) else count(data)
         if total is not None:
-            progress.expect(total)
+            progress.expect(total * times)
         return progress
 
 
@@ -112,15 +112,17 @@ class IntermediateQuantitiesInfluenceFunction(InfluenceFunctionBase):
         Raises:
             ValueError: k below 1; batch normalisation in training mode.
         """
-        sink = sink_for(k, proponents)
         queries = self.compute_intermediate_quantities(inputs, test=True, return_on_cpu=False)
-        progress = self._progress(self.train_dataloader, show_progress)
         with self._opened() as source:
-            for batch in batches(self.train_dataloader, self.device):
-                sink.add(queries @ self._embedded(source.factors(batch)).T)
-                progress.add(len(batch))
-        progress.close()
-        return sink.result()
+            return scored(
+                [queries],
+                lambda vectors: vectors,
+                lambda: batches(self.train_dataloader, self.device),
+                lambda vectors, batch: vectors @ self._embedded(source.factors(batch)).T,
+                k,
+                proponents,
+                self._progress(self.train_dataloader, show_progress),
+            )
 
     def self_influence(self, inputs_dataset: Data = None, show_progress: bool = False) -> Tensor:
         """Scores of examples for themselves, (N,).

@@ -62,6 +62,19 @@ class TopK:
         return KMostInfluentialResults(self._indices, self._scores)
 
 
+def joined(
+    found: list[Tensor] | list[KMostInfluentialResults] | list[Tensor | KMostInfluentialResults],
+) -> Tensor | KMostInfluentialResults:
+    """The results of several groups of rows as one."""
+    if isinstance(found[0], Tensor):
+        return torch.cat([each for each in found if isinstance(each, Tensor)])
+    tops = [each for each in found if isinstance(each, KMostInfluentialResults)]
+    return KMostInfluentialResults(
+        torch.cat([top.indices for top in tops]),
+        torch.cat([top.influence_scores for top in tops]),
+    )
+
+
 def sink_for(k: Any, proponents: bool) -> Matrix | TopK:
     """What a user's k asks for: all scores, or so many of each row."""
     if k is None:

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from captum._engine.per_sample.factors import inner
-from captum._engine.per_sample.source import Factors, GradientSource
+from captum._engine.per_sample.source import Batch, Factors, GradientSource
 from captum.influence.base import KMostInfluentialResults
-from captum.influence.batches import Data, batches
+from captum.influence.batches import Data, batches, questions
 from captum.influence.functions import InfluenceFunctionBase
-from captum.influence.sinks import sink_for
+from captum.influence.scoring import scored
 
 
 class SolvedInfluence(InfluenceFunctionBase):
@@ -45,21 +45,26 @@ class SolvedInfluence(InfluenceFunctionBase):
         Raises:
             ValueError: k below 1; batch normalisation in training mode.
         """
-        sink = sink_for(k, proponents)
-        progress = self._progress(self.train_dataloader, show_progress)
         with self._opened() as source:
             solved = self._solver(source)
-            queries = [
-                solved(source.factors(batch, self._test_loss))
-                for batch in batches(inputs, self.device)
-            ]
-            for batch in batches(self.train_dataloader, self.device):
+            asked = questions(inputs, self.device, source.nbytes)
+
+            def ask(group: list[Batch]) -> list[Factors]:
+                return [solved(source.factors(batch, self._test_loss)) for batch in group]
+
+            def meet(queries: list[Factors], batch: Batch) -> Tensor:
                 here = source.factors(batch)
-                scores = torch.cat([inner(query, here) for query in queries])
-                sink.add(scores / self._examples)
-                progress.add(len(batch))
-        progress.close()
-        return sink.result()
+                return torch.cat([inner(query, here) for query in queries]) / self._examples
+
+            return scored(
+                asked,
+                ask,
+                lambda: batches(self.train_dataloader, self.device),
+                meet,
+                k,
+                proponents,
+                self._progress(self.train_dataloader, show_progress, len(asked)),
+            )
 
     def self_influence(self, inputs: Data = None, show_progress: bool = False) -> Tensor:
         """Scores of examples for themselves, (N,).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
@@ -16,10 +16,10 @@ from captum._engine.per_sample.factors import Whole, inner
 from captum._engine.per_sample.source import Batch, Factors, GradientSource
 from captum._engine.progress import Progress
 from captum.influence.base import DataInfluence, KMostInfluentialResults
-from captum.influence.batches import Data, batches, count, loader_of
+from captum.influence.batches import Data, batches, count, groups, loader_of, questions
 from captum.influence.checkpoints import Checkpoints, Load, load_state
 from captum.influence.losses import LossFunction, summed
-from captum.influence.sinks import sink_for
+from captum.influence.scoring import scored
 
 _BLOCK = 4096  # training examples between two changes of the checkpoint
 
@@ -92,35 +92,50 @@ class _ByGradients(TracInCPBase):
     def _scores(
         self, inputs: Data, k: int | None, proponents: bool, show: bool, aggregate: bool = False
     ) -> Tensor | KMostInfluentialResults:
-        sink = sink_for(k, proponents)
-        total = count(self.train_dataloader)
-        progress = Progress(self.get_name(), show)
         source = self._source()
+        progress = Progress(self.get_name(), show)
+        total = count(self.train_dataloader)
         with self._checkpoints.opened() as checkpoints:
+            weight = source.nbytes * len(checkpoints)
+            asked: Any = [inputs] if aggregate else questions(inputs, self.device, weight)
             if total is not None:
-                progress.expect(total * len(checkpoints))
-            queries = [self._queries(source, inputs, c, aggregate) for c in range(len(checkpoints))]
-            for block in self._blocks(self.train_dataloader):
-                scores: Any = 0
+                progress.expect(total * len(checkpoints) * len(asked))
+
+            def ask(group: Any) -> list[list[Factors]]:
+                found = []
+                for c in range(len(checkpoints)):
+                    checkpoints.use(c)
+                    found.append(self._queries(source, group, aggregate))
+                return found
+
+            def meet(queries: list[list[Factors]], block: list[Batch]) -> Tensor:
+                total: Any = 0
                 for c, query in enumerate(queries):
                     rate = checkpoints.use(c)
-                    made = torch.cat([self._met(source, query, b) for b in block], 1)
-                    scores = scores + rate * made
-                    progress.add(made.shape[1])
-                sink.add(scores)
-        progress.close()
-        return sink.result()
+                    made = torch.cat([self._met(source, query, batch) for batch in block], 1)
+                    total = total + rate * made
+                return torch.as_tensor(total)
 
-    def _queries(
-        self, source: GradientSource, inputs: Data, checkpoint: int, aggregate: bool
-    ) -> list[Factors]:
-        """The test examples' gradients at a checkpoint, batch by batch; or their sum as one."""
-        self._checkpoints.use(checkpoint)
-        found = [source.factors(b, self._test_loss) for b in batches(inputs, self.device)]
+            return scored(
+                asked,
+                ask,
+                lambda: groups(self.train_dataloader, self.device, _BLOCK),
+                meet,
+                k,
+                proponents,
+                progress,
+                passes=len(checkpoints),
+            )
+
+    def _queries(self, source: GradientSource, given: Any, aggregate: bool) -> list[Factors]:
+        """The gradients of test examples, batch by batch; or the sum of all as one."""
         if not aggregate:
-            return found
-        names = list(found[0])
-        sums = {name: reduce(Tensor.add, [each[name].sum() for each in found]) for name in names}
+            return [source.factors(batch, self._test_loss) for batch in given]
+        sums: dict[str, Tensor] = {}
+        for batch in batches(given, self.device):
+            for name, factor in source.factors(batch, self._test_loss).items():
+                made = factor.sum()
+                sums[name] = sums[name] + made if name in sums else made
         return [{name: Whole(value.unsqueeze(0)) for name, value in sums.items()}]
 
     def _met(self, source: GradientSource, queries: list[Factors], batch: Batch) -> Tensor:
@@ -137,7 +152,7 @@ class _ByGradients(TracInCPBase):
         with self._checkpoints.opened() as checkpoints:
             if total is not None and inputs is None:
                 progress.expect(total * len(checkpoints))
-            for block in self._blocks(data):
+            for block in groups(data, self.device, _BLOCK):
                 made: Any = 0
                 for c in range(len(checkpoints)):
                     rate = checkpoints.use(c)
@@ -149,17 +164,6 @@ class _ByGradients(TracInCPBase):
 
     def _source(self) -> GradientSource:
         return GradientSource(self.model, self._loss, self._names())
-
-    def _blocks(self, data: Data) -> Iterator[list[Batch]]:
-        """Examples, as many of them as meet one checkpoint after the other."""
-        block: list[Batch] = []
-        for batch in batches(data, self.device):
-            block.append(batch)
-            if sum(map(len, block)) >= _BLOCK:
-                yield block
-                block = []
-        if block:
-            yield block
 
     def _vectors(self, inputs: Data, aggregate: bool) -> Tensor:
         """Gradients times √rate, of all checkpoints side by side: scores are inner products."""

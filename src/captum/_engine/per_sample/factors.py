@@ -111,15 +111,17 @@ class Outer(Factor):
     def x(self) -> Tensor:
         return self.inputs() if callable(self.inputs) else self.inputs
 
+    def sides(self) -> tuple[Tensor, Tensor]:
+        """What varies along the weight's rows and its columns, (N, T, groups, ·) each."""
+        return (self.x, self.gradients) if self.swapped else (self.gradients, self.x)
+
     def flat(self) -> Tensor:
-        x, g = self.x, self.gradients
-        if self.swapped:
-            x, g = g, x
-        if g.shape[1] == 1:
-            made = g[:, 0].unsqueeze(-1) * x[:, 0].unsqueeze(-2)
+        rows, columns = self.sides()
+        if rows.shape[1] == 1:
+            made = rows[:, 0].unsqueeze(-1) * columns[:, 0].unsqueeze(-2)
         else:
-            made = torch.einsum("ntgb,ntga->ngba", g, x)
-        return made.reshape(len(g), -1)
+            made = torch.einsum("ntgb,ntga->ngba", rows, columns)
+        return made.reshape(len(rows), -1)
 
     def narrow(self, start: int, length: int) -> Outer:
         inputs = self.inputs

@@ -90,6 +90,11 @@ class GradientSource:
         self._notes = _FOUND.setdefault(model, {}).setdefault(case, _Notes())
         self.by_hand = self._notes.by_hand
 
+    @property
+    def nbytes(self) -> int:
+        """What one example's gradients take, written out."""
+        return sum(p.numel() * p.element_size() for p in self.parameters.values())
+
     def factors(self, batch: Batch, loss: Loss | None = None) -> Factors:
         """The gradients by every parameter, for each example of a batch."""
         if mixes_rows(self.model):

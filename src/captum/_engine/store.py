@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,32 @@ from captum._engine.errors import extra, wrong
 from captum._engine.nest import tensors
 
 _FORMAT = "captum-1"
+PART = ".part"  # how the names of unfinished files end
 
 
-def write(path: Path, found: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+def write(path: Path, found: Mapping[str, Tensor], known: Mapping[str, Any]) -> None:
     """Tensors and what there is to know of them, in one step: a reader never sees half of it."""
     save = extra("safetensors.torch", "store").save_file
-    path.parent.mkdir(parents=True, exist_ok=True)
     ready = {name: t.detach().cpu().contiguous() for name, t in found.items()}
-    meta = {"format": _FORMAT, "about": json.dumps(dict(about))}
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    meta = {"format": _FORMAT, "about": json.dumps(dict(known))}
+    with _replacing(path) as part:
+        save(ready, part, metadata=meta)
+
+
+def write_json(path: Path, known: Mapping[str, Any]) -> None:
+    """The same of what there is to know, for people to read too."""
+    with _replacing(path) as part:
+        part.write_text(json.dumps({"format": _FORMAT, **known}, indent=2) + "\n")
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A file to write, which takes the other's place once it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=PART)
     os.close(handle)
     try:
-        save(ready, name, metadata=meta)
+        yield Path(name)
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -37,23 +52,50 @@ def write(path: Path, found: Mapping[str, Tensor], about: Mapping[str, Any]) -> 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What `write` wrote."""
+    return _read(path, True)
+
+
+def about(path: Path) -> dict[str, Any]:
+    """What there is to know of a file's tensors, without reading them."""
+    return _read(path, False)[1]
+
+
+def _read(path: Path, values: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
     safetensors = extra("safetensors", "store")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             meta = file.metadata() or {}
             if meta.get("format") != _FORMAT:
                 raise ValueError("another program's file")
-            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+            names = list(file.keys()) if values else []
+            found = {name: file.get_tensor(name) for name in names}
         return found, dict(json.loads(meta["about"]))
     except FileNotFoundError:
         raise
     except Exception as error:
-        raise wrong(
-            ValueError,
-            f"a file that captum wrote: {path}",
-            f"one that cannot be read ({error})",
-            "delete it, and it is made anew",
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote."""
+    try:
+        found = json.loads(path.read_text())
+        if found.pop("format") != _FORMAT:
+            raise ValueError("another program's file")
+        return dict(found)
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> ValueError:
+    return wrong(
+        ValueError,
+        f"a file that captum wrote: {path}",
+        f"one that cannot be read ({error})",
+        "delete it, and it is made anew",
+    )
 
 
 def digest(*values: Any) -> str:
