@@ -67,32 +67,31 @@ class Kronecker:
         """The gradients once more, for the squares."""
         for part in factor.blocks():
             assert isinstance(part, Outer)  # for mypy
-            x = torch.einsum("ntga,gac->ntgc", self._x(part), self.along_x)
-            g = torch.einsum("ntgb,gbd->ntgd", part.gradients, self.along_g)
-            made = torch.einsum("ntgd,ntgc->ngdc", g, x).square().sum(0)
+            g, x = self._turned(part)
+            if g.shape[1] == 1:  # (g x)² = g² x²
+                made = torch.einsum("ngd,ngc->gdc", g[:, 0].square(), x[:, 0].square())
+            else:
+                made = torch.einsum("ntgd,ntgc->ngdc", g, x).square().sum(0)
             self._squares = made if self._squares is None else self._squares + made
 
-    def solved(
-        self, weight: Tensor, bias: Tensor | None, damping: float, count: int
-    ) -> tuple[Tensor, Tensor | None]:
-        """(F + damping · mean)⁻¹ of vectors (M, P), and their biases'."""
+    def solved(self, factor: Outer, damping: float, count: int) -> tuple[Tensor, Tensor | None]:
+        """(F + damping · mean)⁻¹ of gradients, (M, P), and of their biases'."""
         assert self._squares is not None  # for mypy: there was data
         squares = self._squares / count
-        shape = (len(weight), self.groups, self.b, -1)
-        values = weight.reshape(shape)
-        if self.swapped:
-            values = weight.reshape(len(weight), self.groups, -1, self.b).transpose(-1, -2)
-        if bias is not None:
-            values = torch.cat([values, bias.reshape(len(bias), self.groups, self.b, 1)], -1)
-        turned = torch.einsum("gbd,ngba,gac->ngdc", self.along_g, values, self.along_x)
+        turned = torch.einsum("ntgd,ntgc->ngdc", *self._turned(factor))
         turned = turned / (squares + damping * _mean(squares))
         found = torch.einsum("gbd,ngdc,gac->ngba", self.along_g, turned, self.along_x)
         beside = None
-        if bias is not None:
-            found, beside = found[..., :-1], found[..., -1].reshape(bias.shape)
+        if self.biased:
+            found, beside = found[..., :-1], found[..., -1].flatten(1)
         if self.swapped:
             found = found.transpose(-1, -2)
-        return found.reshape(weight.shape), beside
+        return found.reshape(len(found), -1), beside
+
+    def _turned(self, factor: Outer) -> tuple[Tensor, Tensor]:
+        """What comes back and what comes in, in the bases."""
+        g = torch.einsum("ntgb,gbd->ntgd", factor.gradients, self.along_g)
+        return g, torch.einsum("ntga,gac->ntgc", self._x(factor), self.along_x)
 
     def _x(self, factor: Outer) -> Tensor:
         x = factor.x
@@ -164,12 +163,10 @@ class Fisher:
         """(F + damping)⁻¹ times every example's gradients."""
         made: Factors = {}
         for name, part in self.maps.items():
-            beside = self.biases.get(name)
-            bias = None if beside is None else found[beside].flat()
-            weight, bias = part.solved(found[name].flat(), bias, damping, self.count)
+            weight, bias = part.solved(_outer(found[name]), damping, self.count)
             made[name] = Whole(weight)
-            if beside is not None and bias is not None:
-                made[beside] = Whole(bias)
+            if bias is not None:
+                made[self.biases[name]] = Whole(bias)
         for name, other in self.others.items():
             made[name] = Whole(other.solved(found[name].flat(), damping, self.count))
         return {name: made[name] for name in found}
