@@ -212,7 +212,7 @@ def test_similarities(direction, metric):
 def test_similarity_of_what_does_not_fit():
     model = nn.Sequential(nn.Linear(2, 2))
     rows = [torch.zeros(2)]
-    with pytest.raises(ValueError, match="names of the model's modules"):
+    with pytest.raises(ValueError, match="modules of the model, or names"):
         SimilarityInfluence(model, "fc", rows, "")
     with pytest.raises(ValueError, match="similarity_direction"):
         SimilarityInfluence(model, "0", rows, "", similarity_direction="up")

@@ -13,6 +13,7 @@ from captum.influence import (
     TracInCP,
     TracInCPFast,
     TracInCPFastRandProj,
+    batches,
 )
 from captum.influence.sinks import TopK
 
@@ -119,7 +120,7 @@ def test_layers():
     tests = type(batch)(test[:1], {}, test[1])
     scores = one_by_one(other, LOSS, tests, names) @ one_by_one(other, LOSS, batch, names).T
     assert torch.allclose(tracin.influence(test), RATES[0] * scores)
-    with pytest.raises(ValueError, match="names of the model's modules"):
+    with pytest.raises(ValueError, match="modules of the model, or names"):
         TracInCP(model, train, states, rated, layers=["fc"], loss_fn=LOSS)
 
 
@@ -323,3 +324,19 @@ def test_top_k_of_a_stream():
 
 def test_the_zoo_is_whole():
     assert len(ZOO) >= 22
+
+
+def test_test_examples_in_groups(monkeypatch):
+    """As many at once as their gradients fit: each group meets the training data."""
+    model, train, test, states, gradients = setting("conv2d")
+    scores = truth(gradients)
+    monkeypatch.setattr(batches, "_HELD_BYTES", 2 * 8 * sum(p.numel() for p in model.parameters()))
+    tracin = TracInCP(model, train, states, rated, loss_fn=LOSS, batch_size=2)
+    assert torch.allclose(tracin.influence(test), scores)
+    top = tracin.influence(test, k=2)
+    assert torch.equal(top.indices, scores.topk(2)[1])
+    assert torch.allclose(tracin.influence(test, aggregate=True), scores.sum(0, keepdim=True))
+    passes = []
+    model.register_forward_hook(lambda *_: passes.append(1))
+    tracin.influence(test)
+    assert len(passes) == len(test[0]) * len(states) * 2, "one test example at a time"

@@ -76,7 +76,7 @@ class RowLimit:
             if not isinstance(base, nn.Parameter):
                 largest = max(largest, tensor.nbytes)
                 total += tensor.nbytes
-            return tensor
+            return tensor.detach()  # an operation that kept its own result would never be freed
 
         self.weigh = weigh
         try:

@@ -10,12 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from captum._engine import store
-from captum._engine.call import make_call
 from captum._engine.errors import describe, wrong
-from captum._engine.evaluate import Engine
-from captum._engine.model import device_of
-from captum._engine.nest import map_tensors, scored, tensors
-from captum._engine.site import Layer
+from captum._engine.layers import layer_values
+from captum._engine.nest import scored, tensors
 from captum.concept.concept import Concept
 
 _PARTS = 2  # of a batch that is a pair: inputs, and labels that are not the model's
@@ -74,24 +71,10 @@ class Activations:
         return made
 
     def _made(self, batches: Sequence[Any]) -> dict[str, Tensor]:
-        parts = [layer_values(self.model, self.layers, batch, self.inputs) for batch in batches]
+        parts = [
+            layer_values(self.model, self.layers, batch, inputs=self.inputs) for batch in batches
+        ]
         return {name: torch.cat([flattened(p[name]) for p in parts]) for name in self.layers}
-
-
-def layer_values(
-    model: nn.Module, layers: Mapping[str, nn.Module], batch: Any, inputs: bool = False
-) -> dict[str, Any]:
-    """The values of layers, or their inputs, of one batch, in one pass.
-
-    The batch is as large as the user made it: nothing is to be learnt about sizes.
-    """
-    device = device_of(model)
-    site = Layer(list(layers.values()), "input" if inputs else "output")
-    with torch.no_grad():
-        call = make_call(model, map_tensors(lambda t: t.to(device), batch))
-        engine = Engine(model, site, rows=call.rows)
-        values = engine.arrange(call, engine.read(call))
-    return dict(zip(layers, values, strict=True))
 
 
 def as_inputs(batch: Any) -> Any:

@@ -12,11 +12,12 @@ from torch.utils.data import Dataset
 
 from captum._engine import store
 from captum._engine.errors import wrong
-from captum.concept.activations import as_inputs, layer_values
-from captum.concept.tcav import modules_of
+from captum._engine.layers import layer_values, modules_of
+from captum.concept.activations import as_inputs
 
 _SUFFIX = ".safetensors"
 _VALUES = "values"
+_CALL = "AV.generate_dataset_activations(path, model, 'resnet', ['layer4'], loader)"
 _NUMBERS = re.compile(r"(\d+)")
 
 
@@ -65,7 +66,7 @@ class AV:
                     RuntimeError,
                     f"activations of {model_id!r} in {path}",
                     f"none with identifier={identifier!r}, layer={layer!r}, num_id={num_id!r}",
-                    "AV.generate_dataset_activations(path, model, model_id, layers, loader)",
+                    _CALL,
                 )
 
         def __getitem__(self, idx: int) -> Tensor:
@@ -177,7 +178,7 @@ class AV:
         Raises:
             ValueError: a layer that the model does not have.
         """
-        modules = modules_of(model, layers)
+        modules = modules_of(model, layers, _CALL)
         state = store.digest_of_model(model)
         number = -1
         for number, batch in enumerate(dataloader):

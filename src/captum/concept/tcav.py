@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from captum._engine import store
-from captum._engine.errors import describe, wrong
+from captum._engine.errors import wrong
+from captum._engine.layers import modules_of
 from captum._engine.model import device_of
 from captum._engine.nest import map_tensors
 from captum.attr.base import LayerAttribution
@@ -75,7 +76,7 @@ class TCAV(ConceptInterpreter):
         **classifier_kwargs: Any,
     ) -> None:
         super().__init__(model)
-        self._modules = modules_of(model, layers)
+        self._modules = modules_of(model, layers, "TCAV(model, layers=['layer4'])")
         self.layers = list(self._modules)
         self.model_id = model_id
         self.classifier = classifier or DefaultClassifier()
@@ -293,42 +294,25 @@ class TCAV(ConceptInterpreter):
         """What stands for the slopes at every layer, (N, F)."""
         device = device_of(self.model)
         there = map_tensors(lambda t: t.to(device), inputs)
-        found = {}
-        for name, module in self._modules.items():
+        modules = list(self._modules.values())
+        together = isinstance(self.layer_attr_method, LayerGradientXActivation)
+
+        def attributed(layer: Any) -> Any:
             method = copy.copy(self.layer_attr_method)
-            method.layer = module
-            made = method.attribute(
+            method.layer = layer
+            return method.attribute(
                 there,
                 target=target,
                 additional_forward_args=args,
                 attribute_to_layer_input=self.attribute_to_layer_input,
                 **kwargs,
             )
-            found[name] = flattened(made)
-        return found
+
+        # Gradients at several layers come from one pass; other methods take layers out of it.
+        made = attributed(modules) if together else [attributed(each) for each in modules]
+        return dict(zip(self._modules, map(flattened, made), strict=True))
 
 
 def _scores(slopes: Tensor, vectors: Tensor) -> dict[str, Tensor]:
     along = slopes @ vectors.T.to(slopes)  # (N, C)
     return {"sign_count": (along > 0).to(along).mean(0), "magnitude": along.mean(0)}
-
-
-def modules_of(model: nn.Module, layers: Any) -> dict[str, nn.Module]:
-    """Modules by name, of names or modules, one or several."""
-    every = dict(model.named_modules())
-    names = {id(module): name for name, module in every.items()}
-    given = list(layers) if isinstance(layers, list | tuple) else [layers]
-    found = {}
-    for layer in given:
-        name = names.get(id(layer)) if isinstance(layer, nn.Module) else layer
-        if not isinstance(name, str) or name not in every:
-            raise wrong(
-                ValueError,
-                f"modules of the model, or names such as {describe([n for n in every if n])}",
-                describe(layer),
-                "TCAV(model, layers=['layer4'])",
-            )
-        found[name] = every[name]
-    if not found:
-        raise wrong(ValueError, "at least one layer", "none", "TCAV(model, layers=['layer4'])")
-    return found

@@ -20,7 +20,7 @@ from captum._engine.per_sample.source import Batch
 _BYTES = 1 << 20  # of inputs that go through at once
 _ID_BYTES = 512  # what a token id weighs there: it becomes an embedding
 _HELD_BYTES = 2 << 30  # of test examples' gradients
-_FEWEST, _MOST = 16, 2048  # examples
+_FEWEST, _MOST = 16, 1024  # examples
 _LABELS = "labels"
 
 Data = Any  # a data set, a loader, or one batch

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from captum._engine.errors import wrong
+from captum._engine.layers import parameters_of
 from captum._engine.model import device_of
 from captum._engine.per_sample.curvature import Hessian, inverse_root, lanczos
 from captum._engine.per_sample.source import Factors, GradientSource
@@ -20,7 +21,6 @@ from captum.influence.batches import Data, batches, count, loader_of
 from captum.influence.checkpoints import Checkpoints, Load, load_state
 from captum.influence.losses import LossFunction, summed
 from captum.influence.scoring import scored
-from captum.influence.tracin import parameters_of
 
 
 class InfluenceFunctionBase(DataInfluence):
@@ -64,7 +64,7 @@ class InfluenceFunctionBase(DataInfluence):
         self.layers, self.batch_size = layers, batch_size
         self.sample_wise_grads_per_batch = sample_wise_grads_per_batch
         self._checkpoints = Checkpoints(model, [checkpoint], checkpoints_load_func)
-        self._names = parameters_of(model, layers)
+        self._names = parameters_of(model, layers, "layers=['layer4', 'fc']")
         self._loss = summed(loss_fn)
         self._test_loss = self._loss if test_loss_fn is None else summed(test_loss_fn)
 

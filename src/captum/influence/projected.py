@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from captum._engine import store
 from captum._engine.errors import wrong
+from captum._engine.layers import parameters_of
 from captum._engine.per_sample.sketch import Sketch
 from captum._engine.per_sample.source import Batch, GradientSource, Loss
 from captum._engine.progress import Progress
@@ -23,7 +24,7 @@ from captum.influence.batches import Data, batches, count
 from captum.influence.checkpoints import Load, load_state
 from captum.influence.losses import LossFunction
 from captum.influence.scoring import scored
-from captum.influence.tracin import TracInCPBase, parameters_of
+from captum.influence.tracin import TracInCPBase
 
 _SHARD = 2048  # examples of a file
 _VECTORS, _LENGTHS = "vectors", "lengths"
@@ -70,7 +71,8 @@ class ProjectedInfluence(TracInCPBase):
         self.layers, self.projection_dim, self.seed = layers, projection_dim, seed
         self.path = None if path is None else Path(path)
         self.dtype = dtype
-        self._source = GradientSource(model, self._loss, parameters_of(model, layers))
+        names = parameters_of(model, layers, "layers=['layer4', 'fc']")
+        self._source = GradientSource(model, self._loss, names)
         self._sketch = Sketch(self._source.parameters, projection_dim, seed)
         self._kept: list[Kept] = []
         self._rates: list[float] = []

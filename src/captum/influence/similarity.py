@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum._engine.errors import describe, wrong
-from captum._engine.nest import scored, tensors
-from captum.attr.layer_activation import LayerActivation
+from captum._engine.errors import wrong
+from captum._engine.layers import layer_values, modules_of
+from captum._engine.nest import scored
 from captum.influence.base import DataInfluence
 from captum.influence.batches import Data, loader_of
 from captum.influence.sinks import TopK
@@ -79,16 +79,10 @@ class SimilarityInfluence(DataInfluence):
         **kwargs: Any,
     ) -> None:
         self.module = module
-        self.layers = [layers] if isinstance(layers, str) else list(layers)
-        modules = dict(module.named_modules())
-        unknown = [name for name in self.layers if name not in modules]
-        if unknown or not self.layers:
-            raise wrong(
-                ValueError,
-                f"names of the model's modules, such as {describe([n for n in modules if n])}",
-                repr(unknown),
-                "[name for name, _ in model.named_modules()]",
-            )
+        self._modules = modules_of(
+            module, layers, "SimilarityInfluence(model, ['layer4'], data, '')"
+        )
+        self.layers = list(self._modules)
         if similarity_direction not in ("max", "min"):
             raise wrong(
                 ValueError,
@@ -96,7 +90,6 @@ class SimilarityInfluence(DataInfluence):
                 repr(similarity_direction),
                 "'max'",
             )
-        self._modules = [modules[name] for name in self.layers]
         self.influence_src_dataset = influence_src_dataset
         data = influence_src_dataset
         if isinstance(data, list):
@@ -126,28 +119,18 @@ class SimilarityInfluence(DataInfluence):
         if top_k < 1:
             raise wrong(ValueError, "top_k of at least 1", repr(top_k), "top_k=5")
         largest = self.similarity_direction == "max"
-        sinks = [TopK(top_k, largest) for _ in self.layers]
+        sinks = {name: TopK(top_k, largest) for name in self.layers}
         queries = self._values(inputs, additional_forward_args)
         for batch in self._loader:
             there = tuple(batch) if isinstance(batch, list) else batch
-            for sink, query, value in zip(
-                sinks, queries, self._values(there, additional_forward_args), strict=True
-            ):
-                sink.add(self.similarity_metric(query, value))
-        found = [sink.result() for sink in sinks]
-        return {
-            name: (each.indices, each.influence_scores)
-            for name, each in zip(self.layers, found, strict=True)
-        }
+            for name, value in self._values(there, additional_forward_args).items():
+                sinks[name].add(self.similarity_metric(queries[name], value))
+        found = {name: sink.result() for name, sink in sinks.items()}
+        return {name: (each.indices, each.influence_scores) for name, each in found.items()}
 
-    def _values(self, inputs: Any, args: Any) -> list[Tensor]:
-        device = next((p.device for p in self.module.parameters()), None)
-        if device is not None:
-            inputs = tuple(t.to(device) for t in tensors(inputs))
-        found = [
-            LayerActivation(self.module, layer).attribute(inputs, args) for layer in self._modules
-        ]
-        return [scored(value)[0] for value in found]
+    def _values(self, batch: Any, args: Any) -> dict[str, Tensor]:
+        found = layer_values(self.module, self._modules, batch, args)
+        return {name: scored(value)[0] for name, value in found.items()}
 
 
 class _Listed(torch.utils.data.Dataset[Any]):

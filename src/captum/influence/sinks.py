@@ -47,14 +47,19 @@ class TopK:
         self._indices: Tensor | None = None
 
     def add(self, scores: Tensor) -> None:
-        indices = torch.arange(self._seen, self._seen + scores.shape[1], device=scores.device)
-        indices = indices.expand(scores.shape)
+        values, indices = self._top(scores)
+        indices = indices + self._seen
         self._seen += scores.shape[1]
         if self._scores is not None and self._indices is not None:
-            scores = torch.cat([self._scores, scores], 1)
+            values = torch.cat([self._scores, values], 1)
             indices = torch.cat([self._indices, indices], 1)
-        kept, places = scores.topk(min(self.k, scores.shape[1]), 1, largest=self.largest)
-        self._scores, self._indices = kept, indices.gather(1, places)
+            values, places = self._top(values)
+            indices = indices.gather(1, places)
+        self._scores, self._indices = values, indices
+
+    def _top(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        values, places = scores.topk(min(self.k, scores.shape[1]), 1, largest=self.largest)
+        return values, places
 
     def result(self) -> KMostInfluentialResults:
         assert self._indices is not None  # for mypy: there is training data

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum._engine.errors import describe, wrong
+from captum._engine.layers import parameters_of
 from captum._engine.model import device_of
-from captum._engine.per_sample.factors import Whole, inner
+from captum._engine.per_sample.factors import Whole, inner, side_by_side
 from captum._engine.per_sample.source import Batch, Factors, GradientSource
 from captum._engine.progress import Progress
 from captum.influence.base import DataInfluence, KMostInfluentialResults
@@ -109,12 +109,15 @@ class _ByGradients(TracInCPBase):
                 return found
 
             def meet(queries: list[list[Factors]], block: list[Batch]) -> Tensor:
-                total: Any = 0
+                columns: list[Tensor] = []
                 for c, query in enumerate(queries):
                     rate = checkpoints.use(c)
-                    made = torch.cat([self._met(source, query, batch) for batch in block], 1)
-                    total = total + rate * made
-                return torch.as_tensor(total)
+                    for i, batch in enumerate(block):
+                        if c == 0:
+                            columns.append(self._met(source, query, batch).mul_(rate))
+                        else:
+                            columns[i].add_(self._met(source, query, batch), alpha=rate)
+                return side_by_side(columns)
 
             return scored(
                 asked,
@@ -141,7 +144,8 @@ class _ByGradients(TracInCPBase):
     def _met(self, source: GradientSource, queries: list[Factors], batch: Batch) -> Tensor:
         """Inner products of the queries' and a batch's gradients, (M, n)."""
         here = source.factors(batch)
-        return torch.cat([inner(query, here) for query in queries])
+        parts = [inner(query, here) for query in queries]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _self_scores(self, inputs: Data, show: bool) -> Tensor:
         data = self.train_dataloader if inputs is None else inputs
@@ -215,7 +219,7 @@ class TracInCP(_ByGradients):
     >>> from captum.influence import TracInCP
     >>> model = torch.nn.Linear(2, 1, bias=False)
     >>> data = TensorDataset(torch.eye(2), torch.tensor([[1.], [0.]]))
-    >>> state = {"weight": torch.tensor([[0., 2.]])}
+    >>> state = {"weight": torch.tensor([[1., 2.]])}
     >>> tracin = TracInCP(model, data, [state], loss_fn=torch.nn.MSELoss(reduction="none"))
     >>> tracin.influence((torch.eye(2), torch.zeros(2, 1)))
     tensor([[ 0.,  0.],
@@ -245,7 +249,7 @@ class TracInCP(_ByGradients):
         )
         self.layers = layers
         self.sample_wise_grads_per_batch = sample_wise_grads_per_batch
-        self._chosen = parameters_of(model, layers)
+        self._chosen = parameters_of(model, layers, "layers=['layer4', 'fc']")
 
     def _names(self) -> Sequence[str] | None:
         return self._chosen
@@ -296,20 +300,3 @@ class TracInCP(_ByGradients):
             aggregate: the sum over examples.
         """
         return self._vectors(inputs, aggregate)
-
-
-def parameters_of(model: nn.Module, layers: Sequence[str] | None) -> list[str] | None:
-    """The parameters of some modules, by name."""
-    if layers is None:
-        return None
-    modules = dict(model.named_modules())
-    unknown = [name for name in layers if name not in modules]
-    if unknown:
-        raise wrong(
-            ValueError,
-            f"names of the model's modules, such as {describe([n for n in modules if n])}",
-            repr(unknown),
-            "[name for name, _ in model.named_modules()]",
-        )
-    owned = {id(p) for name in layers for p in modules[name].parameters()}
-    return [name for name, p in model.named_parameters() if id(p) in owned]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from captum._engine.errors import describe, wrong
-from captum._engine.per_sample.factors import Factor, Outer
+from captum._engine.per_sample.factors import Factor, Outer, side_by_side
 from captum.influence.base import KMostInfluentialResults
 from captum.influence.batches import Data, batches
 from captum.influence.checkpoints import Load, load_state
@@ -263,8 +263,8 @@ class TracInCPFastRandProj(TracInCPFast):
                 for batch in batches(inputs, self.device):
                     (factor,) = source.factors(batch, loss).values()
                     rows.append(self._projected(factor))
-                columns.append(torch.cat(rows) * rate**0.5)
-        return torch.cat(columns, 1)
+                columns.append(torch.cat(rows).mul_(rate**0.5))
+        return side_by_side(columns)
 
     def _projected(self, factor: Factor) -> Tensor:
         if self.projection_dim is None or factor.size <= self.projection_dim:

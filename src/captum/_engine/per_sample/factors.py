@@ -8,7 +8,7 @@ have an inner product that needs neither written out: ⟨Σ_t g_t x_tᵀ, Σ_s h
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from math import prod
@@ -43,7 +43,7 @@ class Factor(ABC):
     def dot(self, other: Factor) -> Tensor:
         """Inner products with other examples' gradients by the same parameter, (M, N)."""
         mine = self.kept
-        return torch.cat([mine @ part.flat().T for part in other.blocks()], 1)
+        return side_by_side([mine @ part.flat().T for part in other.blocks()])
 
     def sum(self) -> Tensor:
         """The gradient of all examples together, (P,)."""
@@ -144,10 +144,10 @@ class Outer(Factor):
             return super().dot(other)
         x, g, y, h = self.x, self.gradients, other.x, other.gradients
         if g.shape[1] == h.shape[1] == 1:
-            total: Tensor | int = 0
-            for k in range(g.shape[2]):
-                total = total + (g[:, 0, k] @ h[:, 0, k].T) * (x[:, 0, k] @ y[:, 0, k].T)
-            return torch.as_tensor(total)
+            groups = range(g.shape[2])
+            return added(
+                (g[:, 0, k] @ h[:, 0, k].T).mul_(x[:, 0, k] @ y[:, 0, k].T) for k in groups
+            )
         pairs = len(other) * g.shape[1] * h.shape[1]
         step = max(1, _BLOCK_BYTES // (8 * pairs))
         rows = []
@@ -265,4 +265,14 @@ def together(parts: list[Factor]) -> Factor:
 
 def inner(one: Mapping[str, Factor], other: Mapping[str, Factor]) -> Tensor:
     """Inner products (M, N) of M examples' gradients with N others', over all parameters."""
-    return reduce(Tensor.add, [one[name].dot(other[name]) for name in one])
+    return added(one[name].dot(other[name]) for name in one)
+
+
+def added(parts: Iterable[Tensor]) -> Tensor:
+    """The sum of new tensors, into the first of them."""
+    return reduce(Tensor.add_, parts)
+
+
+def side_by_side(parts: Sequence[Tensor]) -> Tensor:
+    """Columns together, without a copy of a single one."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), 1)
