@@ -446,3 +446,17 @@ def test_files_as_examples(tmp_path):
     assert [batch.tolist() for batch in batches] == [[[0], [1]], [[2]]]
     with pytest.raises(FileNotFoundError, match="a folder with files"):
         CustomIterableDataset(read, str(tmp_path / "*.png"))
+
+
+def test_several_examples_in_a_file(tmp_path):
+    """As of a table: the function is a generator, over one file or each of a folder's."""
+    for name, lines in (("a.csv", "1\n2\n"), ("b.csv", "3\n")):
+        (tmp_path / name).write_text(lines)
+
+    def read(path):
+        for line in Path(path).read_text().split():
+            yield torch.tensor([float(line)])
+
+    one = dataset_to_dataloader(CustomIterableDataset(read, str(tmp_path / "a.csv")), batch_size=1)
+    assert [x.item() for x in one] == [1, 2]
+    assert [x.item() for x in CustomIterableDataset(read, str(tmp_path))] == [1, 2, 3]

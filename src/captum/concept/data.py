@@ -13,17 +13,17 @@ from captum._engine.errors import wrong
 
 
 class CustomIterableDataset(IterableDataset[Tensor]):
-    """The files of a folder, or those that a pattern finds, each as what a function makes of it.
+    """The examples in the files of a folder, in one file, or in those that a pattern finds.
 
     Args:
-        transform_filename_to_tensor: of a path: the example.
-        path: a folder, or a pattern such as "striped/*.jpg".
+        transform_filename_to_tensor: of a path: the example in it; or a generator of several.
+        path: a folder, a file, or a pattern such as "striped/*.jpg".
 
     Raises:
         FileNotFoundError: no such file.
     """
 
-    def __init__(self, transform_filename_to_tensor: Callable[[str], Tensor], path: str) -> None:
+    def __init__(self, transform_filename_to_tensor: Callable[[str], Any], path: str) -> None:
         folder = Path(path)
         if folder.is_dir():
             found = [each for each in folder.iterdir() if each.is_file()]
@@ -35,7 +35,12 @@ class CustomIterableDataset(IterableDataset[Tensor]):
         self.transform_filename_to_tensor = transform_filename_to_tensor
 
     def __iter__(self) -> Iterator[Tensor]:
-        return map(self.transform_filename_to_tensor, self.files)
+        for file in self.files:
+            found = self.transform_filename_to_tensor(file)
+            if isinstance(found, Iterator):
+                yield from found
+            else:
+                yield found
 
 
 def dataset_to_dataloader(dataset: Dataset[Any], batch_size: int = 64) -> DataLoader[Any]:
