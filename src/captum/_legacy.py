@@ -19,6 +19,7 @@ _CORE = "captum.attr._core."
 
 _INFLUENCE = "captum.influence."
 _CONCEPT = "captum.concept."
+_ROBUST = "captum.robust."
 
 HOMES: dict[str, tuple[str, ...]] = {
     "captum.concept._core": (),
@@ -39,6 +40,13 @@ HOMES: dict[str, tuple[str, ...]] = {
     "captum.influence._core.tracincp_fast_rand_proj": (_INFLUENCE + "tracin_fast",),
     "captum.influence._utils.common": (_INFLUENCE + "base",),
     "captum.influence._utils.nearest_neighbors": (_INFLUENCE + "neighbors",),
+    "captum.robust._core": (),
+    "captum.robust._core.metrics": (),
+    "captum.robust._core.fgsm": (_ROBUST + "fgsm",),
+    "captum.robust._core.pgd": (_ROBUST + "pgd",),
+    "captum.robust._core.perturbation": (_ROBUST + "base",),
+    "captum.robust._core.metrics.attack_comparator": (_ROBUST + "comparator",),
+    "captum.robust._core.metrics.min_param_perturbation": (_ROBUST + "min_param",),
     "captum._utils": (),
     "captum._utils.av": (_CONCEPT + "av",),
     "captum._utils.models": ("captum.linear",),

@@ -26,12 +26,14 @@ def cases() -> dict[str, Case]:
         cases_perturbation,
         cases_perturbation_games,
         cases_perturbation_layers,
+        cases_robust,
         cases_rules,
         cases_tools,
     )
 
     return _gathered(
         cases_influence,
+        cases_robust,
         cases_inputs,
         cases_layers,
         cases_llm,

@@ -105,6 +105,15 @@ class Call:
 
         return self._mapped(narrowed, lambda target: target.narrow(start, length), inputs)
 
+    def chosen(self, rows: Tensor) -> Call:
+        """The call of some examples, by their numbers (n,)."""
+        every = self.rows
+
+        def taken(x: Tensor) -> Tensor:
+            return x[rows.to(x.device)] if x.ndim and x.shape[0] == every else x
+
+        return self._mapped(taken, lambda target: target.chosen(rows), None)
+
     def _mapped(
         self,
         tensor: Callable[[Tensor], Tensor],

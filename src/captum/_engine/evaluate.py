@@ -9,6 +9,7 @@ example, it asks for `copies`: rows come copy after copy, row = copy * N + examp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -150,7 +151,24 @@ class Engine:
         values: Tensors | None = None,
         cut: bool = False,
     ) -> tuple[Tensors, Tensors]:
-        """The values at the site and the explained number's gradients there.
+        """The values at the site and the explained number's gradients there, as `differentiated`.
+
+        Values (copies * N, *L) and gradients of the same shape, or (K, copies * N, *L) for K
+        targets.
+        """
+        found = self.differentiated(call, copies, inputs=inputs, values=values, cut=cut)
+        return found[1], found[2]
+
+    def differentiated(
+        self,
+        call: Call,
+        copies: int = 1,
+        *,
+        inputs: Tensors | None = None,
+        values: Tensors | None = None,
+        cut: bool = False,
+    ) -> tuple[Tensor, Tensors, Tensors]:
+        """The explained number, the values at the site, and the number's gradients there.
 
         Args:
             call: the call of N rows.
@@ -161,8 +179,8 @@ class Engine:
                 that depends on an earlier one gives that its share.
 
         Returns:
-            Values (copies * N, *L) and gradients of the same shape, or (K, copies * N, *L) for K
-            targets.
+            Numbers (copies * N,), values (copies * N, *L), and gradients of their shape; for K
+            targets, numbers and gradients have K in front.
         """
 
         if self._run.plain(call) and values is not None:
@@ -183,18 +201,20 @@ class Engine:
                 else:
                     part_call = part.call(inputs)
                     if tied:
-                        ends = (
+                        starts = (
                             x if self.create_graph and x.requires_grad else _tied(x)
                             for x in part_call.inputs
                         )
-                        part_call = part_call.moved(tuple(ends))
+                        part_call = part_call.moved(tuple(starts))
                     run = self._forward(part_call, edit, part)
                 grads = self._run.backward(run.numbers, tuple(leaves))
-            found = tuple(leaves) if self.create_graph else tuple(x.detach() for x in leaves)
-            return [found, *grads]
+            ends = (run.numbers, leaves)
+            kept = [tuple(x if self.create_graph else x.detach() for x in each) for each in ends]
+            return [*kept, *grads]
 
-        found, *grads = self._over_parts(call, copies, one)
-        return found, self._by_target(call, grads)
+        numbers, found, *grads = self._over_parts(call, copies, one)
+        of_targets = self._by_target(call, [(n,) for n in numbers])[0]
+        return of_targets, found, self._by_target(call, grads)
 
     def ruled(
         self,
@@ -564,6 +584,21 @@ def _at_start(
         return (), ()
     of = mode.of
     return tuple(of(x).expand_as(x) for x in leaves), tuple(of(n).expand_as(n) for n in numbers)
+
+
+@contextmanager
+def opened(engine: Engine) -> Iterator[None]:
+    """Autograd's modes for one public call, and its progress bar; both as before afterwards."""
+    # Under a caller's inference_mode not even a copy of the inputs could take part in autograd.
+    inference = torch.is_inference_mode_enabled()
+    before = torch.is_grad_enabled()
+    with torch.inference_mode(False) if inference else nullcontext():
+        torch.set_grad_enabled(engine.create_graph)
+        try:
+            yield
+        finally:
+            torch.set_grad_enabled(before)
+            engine.progress.close()
 
 
 def _tied(x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from captum._engine.errors import describe, wrong
-from captum._engine.nest import first_tensor
+from captum._engine.nest import first_tensor, map_tensors
 
 
 class Targets(tuple[Any, ...]):
@@ -60,6 +60,11 @@ class Target:
         if self.rows is None:
             return self
         return replace(self, rows=self.rows.narrow(0, start, length))
+
+    def chosen(self, rows: Tensor) -> Target:
+        if self.rows is None:
+            return self
+        return replace(self, rows=self.rows[rows.to(self.rows.device)])
 
     def select(self, output: Any) -> Tensor:
         """One number per example, shape (N,); a number for the whole batch has shape (1,)."""
@@ -157,6 +162,37 @@ class Target:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Loss(Target):
+    """A loss of the output and the labels, which have a row for each example."""
+
+    loss: Callable[[Any, Any], Tensor]
+    labels: Any
+
+    def tile(self, copies: int) -> Loss:
+        return self._mapped(lambda t: t.repeat(copies, *[1] * (t.ndim - 1)))
+
+    def narrow(self, start: int, length: int) -> Loss:
+        return self._mapped(lambda t: t.narrow(0, start, length))
+
+    def chosen(self, rows: Tensor) -> Loss:
+        return self._mapped(lambda t: t[rows.to(t.device)])
+
+    def select(self, output: Any) -> Tensor:
+        found = self.loss(output, self.labels)
+        return self._per_example(as_tensor(found), "loss_func=<function>")
+
+    def _mapped(self, change: Callable[[Tensor], Tensor]) -> Loss:
+        return replace(self, labels=map_tensors(change, self.labels))
+
+
+class Raw(Target):
+    """The whole output, (N, ...), instead of a number."""
+
+    def select(self, output: Any) -> Tensor:
+        return as_tensor(output)
+
+
 def as_tensor(output: Any) -> Tensor:
     """A model's output as a tensor: itself, its logits, its first tensor, or a plain number."""
     if isinstance(output, Tensor):
@@ -214,7 +250,7 @@ def _from_tensor(target: Tensor, examples: int) -> Target:
     if target.numel() == 1:
         return Target(index=(int(target),))
     if target.ndim in (1, 2) and len(target) == examples:
-        return _per_example(target.long().reshape(examples, -1))
+        return by_row(target.long().reshape(examples, -1))
     raise _wrong_count(len(target), examples)
 
 
@@ -230,10 +266,11 @@ def _from_list(target: list[Any], examples: int) -> Target:
             "target=slice(0, 3)",
         )
     index = [[_index(i) for i in row] for row in rows]
-    return _per_example(torch.tensor(index, dtype=torch.long).reshape(examples, -1))
+    return by_row(torch.tensor(index, dtype=torch.long).reshape(examples, -1))
 
 
-def _per_example(rows: Tensor) -> Target:
+def by_row(rows: Tensor) -> Target:
+    """A target for each example, indices (N, d)."""
     low, high = (extreme.tolist() for extreme in torch.aminmax(rows, dim=0))
     return Target(rows=rows, bounds=tuple(zip(low, high, strict=True)))
 

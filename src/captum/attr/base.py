@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from captum._engine.backgrounds import background, like_values
 from captum._engine.batching import RowLimit, Rows
 from captum._engine.call import Call, baselines, make_call
 from captum._engine.errors import wrong
-from captum._engine.evaluate import Engine
+from captum._engine.evaluate import Engine, opened
 from captum._engine.explained import Explained, Neuron
 from captum._engine.features import as_masks, make_features, masks_of
 from captum._engine.game import Game
@@ -107,17 +107,9 @@ class Attribution:
             grad_kwargs=grad_kwargs,
             progress=progress,
         )
-        # Under a caller's inference_mode not even a copy of the inputs could take part in autograd.
-        inference = torch.is_inference_mode_enabled()
-        before = torch.is_grad_enabled()
-        with torch.inference_mode(False) if inference else nullcontext():
-            torch.set_grad_enabled(create_graph)
-            try:
-                call = make_call(self.forward_func, inputs, target, args, kwargs)
-                yield engine, call
-            finally:
-                torch.set_grad_enabled(before)
-                engine.progress.close()
+        with opened(engine):
+            call = make_call(self.forward_func, inputs, target, args, kwargs)
+            yield engine, call
         engine.warn_unused(call)
 
 
