@@ -19,6 +19,7 @@ _CORE = "captum.attr._core."
 
 _INFLUENCE = "captum.influence."
 _CONCEPT = "captum.concept."
+_METRICS = "captum.metrics."
 _ROBUST = "captum.robust."
 
 HOMES: dict[str, tuple[str, ...]] = {
@@ -40,6 +41,12 @@ HOMES: dict[str, tuple[str, ...]] = {
     "captum.influence._core.tracincp_fast_rand_proj": (_INFLUENCE + "tracin_fast",),
     "captum.influence._utils.common": (_INFLUENCE + "base",),
     "captum.influence._utils.nearest_neighbors": (_INFLUENCE + "neighbors",),
+    "captum.metrics._core": (),
+    "captum.metrics._core.infidelity": (_METRICS + "infidelity",),
+    "captum.metrics._core.sensitivity": (_METRICS + "sensitivity",),
+    "captum.module.binary_concrete_stochastic_gates": ("captum.module.binary_concrete",),
+    "captum.module.gaussian_stochastic_gates": ("captum.module.gaussian",),
+    "captum.module.stochastic_gates_base": ("captum.module.gates",),
     "captum.robust._core": (),
     "captum.robust._core.metrics": (),
     "captum.robust._core.fgsm": (_ROBUST + "fgsm",),

@@ -114,6 +114,10 @@ class Call:
 
         return self._mapped(taken, lambda target: target.chosen(rows), None)
 
+    def spread(self, times: int) -> Call:
+        """Each row so many times, side by side."""
+        return self.chosen(torch.arange(self.rows).repeat_interleave(times))
+
     def _mapped(
         self,
         tensor: Callable[[Tensor], Tensor],
