@@ -111,10 +111,13 @@ _TOKENS: dict[str, Callable[[Tensor], Tensor]] = {
     "Frobenius norm": lambda h: torch.linalg.matrix_norm(h)[:, None] * h[:, 0],
     "mean of squares": lambda h: h.square().mean(-1),
     "cumsum": lambda h: h.cumsum(1).relu(),
+    "prod": lambda h: h.prod(-1),
+    "prod of an odd number, kept": lambda h: torch.prod(h, dim=1, keepdim=True) * 2,
 }
 _CONSERVING_TOKENS = {
     *("matmul of two", "gram", "bmm", "torch.matmul with a vector", "einsum of tokens"),
     *("einsum with a transposed", "einsum of one", "mean of squares", "cumsum"),
+    *("prod", "prod of an odd number, kept"),
     *("F.linear with a live weight", "conv with live kernels"),
 }
 

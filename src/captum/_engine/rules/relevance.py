@@ -140,6 +140,12 @@ def _scaled(saved: Sequence[Tensor], g: Tensor) -> Sequence[Tensor]:
     return [g * saved[0]]
 
 
+def factors(op: Operation) -> Any:
+    """Each of n entries along a dimension gets an nth of their product."""
+    x, dim = op.args[0], op.argument(1, "dim")
+    return _shared(op, op.args, x.numel() if dim is None else x.shape[dim])
+
+
 def gated(op: Operation) -> Any:
     """A product in which an activation says how much of the other operand goes on."""
     mode: RelevanceMode = op.mode
@@ -321,6 +327,7 @@ RELEVANCE: dict[str, Rule] = {
     **LOSSES,
     **dict.fromkeys(sorted((PIECEWISE | SMOOTH) - HOMOGENEOUS_NAMES), identity),
     **dict.fromkeys([*PRODUCTS, "mul"], product),
+    "prod": factors,
     **dict.fromkeys(MAPS, linear_map),
     **dict.fromkeys(["rsqrt", "reciprocal"], inverse),
     # Gates say how much, not what: the signal takes all (Arras et al., 2017).

@@ -270,6 +270,7 @@ SECANTS: dict[str, Rule] = {
     "pow": power,
     "float_power": power,
     "mul": multiplication,
+    "prod": written_out.factors,
     "div": divide,
     "softmax": softmax,
     "log_softmax": log_softmax,

@@ -436,6 +436,23 @@ def active(what: str) -> Exception:
     )
 
 
+@written
+def factors(
+    x: Tensor, dim: int | None = None, keepdim: bool = False, dtype: torch.dtype | None = None
+) -> Tensor:
+    """Half of the factors times the other half, until one is left."""
+    x = x if dtype is None else x.to(dtype)
+    x, dim = (x.flatten(), 0) if dim is None else (x, dim)
+    while x.shape[dim] > 1:
+        half = x.shape[dim] // 2
+        pairs = x.narrow(dim, 0, half) * x.narrow(dim, half, half)
+        rest = x.narrow(dim, 2 * half, x.shape[dim] - 2 * half)
+        x = torch.cat([pairs, rest], dim)
+    if not x.shape[dim]:
+        return x.prod(dim, keepdim=keepdim)
+    return x if keepdim else x.squeeze(dim)
+
+
 DROPOUTS = words("dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout")
 
 # What every table starts from.
