@@ -143,7 +143,10 @@ def _scaled(saved: Sequence[Tensor], g: Tensor) -> Sequence[Tensor]:
 def factors(op: Operation) -> Any:
     """Each of n entries along a dimension gets an nth of their product."""
     x, dim = op.args[0], op.argument(1, "dim")
-    return _shared(op, op.args, x.numel() if dim is None else x.shape[dim])
+    count = x.numel() if dim is None else x.shape[dim]
+    # A copy: the operation keeps its own result for the way back.
+    result = op.claim(op.function(*op.args, **op.kwargs).clone())
+    return carry(result, [result], lambda _, g: [g / count])
 
 
 def gated(op: Operation) -> Any:
