@@ -115,7 +115,7 @@ def _drawn(pyplot: Any, rows: list[Row]) -> Any:
     for axis, name in zip(axes[0], names, strict=True):
         for k, task in enumerate(tasks):
             cells = [r for r in rows if (r.task, r.metric) == (task, name) and not r.reason]
-            places = [methods.index(r.method) + 0.16 * (k - len(tasks) / 2) for r in cells]
+            places = [methods.index(r.method) + 0.12 * (k - (len(tasks) - 1) / 2) for r in cells]
             axis.errorbar(
                 [r.mean for r in cells], places, xerr=[r.error for r in cells], fmt="o",
                 markersize=4, label=task,
