@@ -206,13 +206,13 @@ assert worst <= best
 # %% [markdown]
 # ## Explanations, before and after
 #
-# Sixteen blocks of a digit are taken away in turn: which of them are for the answer that the picture
-# gets? What looks the same to us is read by other strokes than before.
+# Sixteen blocks of a digit are taken away in turn: which of them are for the answer that it gets?
+# What looks the same to us is read by other strokes than before.
 
 # %%
 blocks = (torch.arange(16)[:, None] // 4 * 4 + torch.arange(16) // 4)[None, None]
 method = FeatureAblation(plain)
-chosen = int((plain(eights).argmax(1) == 8).nonzero()[1])
+chosen = int(((plain(eights).argmax(1) == 8) & (y != 8)).nonzero()[1])
 before = method.attribute(x[chosen][None], -1, target=int(y[chosen]), feature_mask=blocks)
 after = method.attribute(eights[chosen][None], -1, target=8, feature_mask=blocks)
 figure, axes = plt.subplots(1, 2, figsize=(5, 2.6))
