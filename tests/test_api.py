@@ -143,6 +143,11 @@ def test_deep_paths_hand_out_the_very_same_objects(path: str) -> None:
     [
         ("captum.attr._core.integrated_gradients", "IntegratedGradients"),
         ("captum.attr._core.deep_lift", "DeepLiftShap"),
+        ("captum.metrics._core.infidelity", "infidelity"),
+        ("captum.metrics._core.sensitivity", "sensitivity_max"),
+        ("captum.module.stochastic_gates_base", "StochasticGatesBase"),
+        ("captum.robust._core.fgsm", "FGSM"),
+        ("captum.robust._core.metrics.min_param_perturbation", "MinParamPerturbation"),
         ("captum.attr._core.guided_backprop_deconvnet", "GuidedBackprop"),
         ("captum.attr._core.guided_grad_cam", "GuidedGradCam"),
         ("captum.attr._core.lrp", "LRP"),

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from captum import attr, concept, influence, linear
+from captum import attr, benchmark, concept, influence, linear, metrics, module, robust
 from captum.attr import lrp_rules, visualization
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -49,7 +49,8 @@ def named(page: str) -> set[str]:
 def test_the_api_page_has_every_public_name() -> None:
     modules = {name for name, value in vars(attr).items() if isinstance(value, ModuleType)}
     public = {name for name in vars(attr) if not name.startswith("_")} - modules
-    others = (visualization, lrp_rules, linear, influence, concept)
+    families = (influence, concept, robust, metrics, module, benchmark)
+    others = (visualization, lrp_rules, linear, *families)
     assert named("api.md") == public.union(*(module.__all__ for module in others))
 
 
@@ -87,3 +88,17 @@ def test_a_tutorial_that_fails_leaves_no_page(tools: ModuleType, tmp_path: Path)
     assert 'bad.py", line 5' in error
     assert "AssertionError" in error
     assert not page.exists()
+
+
+def test_the_table_of_metrics_is_the_code_s() -> None:
+    """Ranges and directions, as `METRICS` has them."""
+    found = re.findall(
+        r"^\| `(\w+)` \| (\S+) to (\S+) \| (higher|lower) \|", (DOCS / "trust.md").read_text(), re.M
+    )
+    ends = {"∞": float("inf"), "-∞": float("-inf")}
+    table = {
+        name: (ends.get(low, low), ends.get(high, high), better)
+        for name, low, high, better in found
+    }
+    truth = {name: (m.low, m.high, m.better) for name, m in metrics.METRICS.items()}
+    assert {n: (float(a), float(b), c) for n, (a, b, c) in table.items()} == truth
