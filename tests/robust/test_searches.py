@@ -168,6 +168,23 @@ def test_attempts_preprocessing_and_a_rule_of_ones_own():
             MinParamPerturbation(model, darker, "by", **options)
 
 
+def test_each_example_behind_a_preprocessing():
+    """What comes back is what the attack made: of the inputs, or of what became of them."""
+    model = linear()
+    x = torch.tensor([[1.0, 0.0], [4.0, 0.0]]).double()
+    ready = lambda x: torch.cat([x, torch.zeros(len(x), 1).double()], 1)  # noqa: E731
+    target = model(ready(x)).argmax(1)
+    fewer = lambda x, by: x - torch.tensor([by, 0.0]).double()  # noqa: E731
+    for before, attack, width in ((False, darker, 3), (True, fewer, 2)):
+        search = MinParamPerturbation(
+            model, attack, "by", 0.0, 2.0, 0.1, "binary", 1, ready, before
+        )
+        changed, values = search.evaluate_each(x, target=target)
+        assert changed.shape == (2, width)
+        assert float(values[0]) == pytest.approx(0.8)
+        assert values[1].isnan()
+
+
 def test_attacks_of_the_library_are_searched():
     model, (x, y) = net(), data()
     y = model(x).argmax(1)

@@ -155,7 +155,8 @@ class MinParamPerturbation:
         """
         right = self._right(target, correct_fn_kwargs, single=True)
         rows = len(next(tensors(inputs)))
-        best = map_tensors(torch.clone, inputs)
+        best = inputs if self.apply_before_preproc else self._ready(inputs)
+        best = map_tensors(torch.clone, best)
         places = torch.full((rows,), -1)
         low, high = torch.zeros(rows, dtype=torch.long), torch.full((rows,), self._count - 1)
         going = torch.arange(rows)
