@@ -11,8 +11,19 @@ from types import ModuleType
 
 import pytest
 
-from captum import attr, benchmark, concept, influence, linear, metrics, module, robust
+from captum import (
+    attr,
+    benchmark,
+    concept,
+    influence,
+    insights,
+    linear,
+    metrics,
+    module,
+    robust,
+)
 from captum.attr import lrp_rules, visualization
+from captum.insights import features
 
 DOCS = Path(__file__).parents[1] / "docs"
 GOOD = """\
@@ -43,13 +54,13 @@ def tools(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 
 
 def named(page: str) -> set[str]:
-    return set(re.findall(r"^\.\. auto\w+:: (\w+)", (DOCS / page).read_text(), re.M))
+    return set(re.findall(r"^\.\. (?:auto\w+|py:data):: (\w+)", (DOCS / page).read_text(), re.M))
 
 
 def test_the_api_page_has_every_public_name() -> None:
     modules = {name for name, value in vars(attr).items() if isinstance(value, ModuleType)}
     public = {name for name in vars(attr) if not name.startswith("_")} - modules
-    families = (influence, concept, robust, metrics, module, benchmark)
+    families = (influence, concept, robust, metrics, module, benchmark, insights, features)
     others = (visualization, lrp_rules, linear, *families)
     assert named("api.md") == public.union(*(module.__all__ for module in others))
 

@@ -12,7 +12,16 @@ import captum
 
 SOURCE = Path(captum.__file__).parent
 ENGINE = sorted((SOURCE / "_engine").rglob("*.py"))
-_HEAVY = ("matplotlib", "sklearn", "IPython", "transformers", "pandas", "PIL", "hypothesis")
+_HEAVY = (
+    "matplotlib",
+    "sklearn",
+    "IPython",
+    "transformers",
+    "pandas",
+    "PIL",
+    "anywidget",
+    "hypothesis",
+)
 
 
 def imported(text: str, package: str) -> Iterator[str]:

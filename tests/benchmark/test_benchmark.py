@@ -9,9 +9,9 @@ import torch
 
 from captum.attr import ShapleyValues
 from captum.benchmark import CONTESTANTS, INFLUENCES, JUDGES, TASKS, Results, Task, run
-from captum.benchmark.__main__ import main
 from captum.benchmark.run import Counting
 from captum.benchmark.training import run_influence, trained
+from captum.cli import main
 
 
 def brute_force(f, x):
@@ -116,15 +116,14 @@ def test_what_is_refused_is_said(monkeypatch):
         Results([row]).table("beauty")
 
 
-def test_one_command(tmp_path, monkeypatch, capsys):
-    threads = torch.get_num_threads()
-    given = ["--seeds", "1", "--methods", "Saliency", "--tasks", "linear", "--out", str(tmp_path)]
-    monkeypatch.setattr("sys.argv", ["captum.benchmark", *given])
-    main()
-    torch.set_num_threads(threads)
+def test_one_command(tmp_path, capsys):
+    given = ["--seeds", "1", "--methods", "Saliency", "--tasks", "linear"]
+    assert main(["benchmark", *given, "--out", str(tmp_path)]) == 0
     assert "Saliency" in capsys.readouterr().out
     assert json.loads((tmp_path / "benchmark.json").read_text())
     assert (tmp_path / "benchmark.png").stat().st_size > 5000
+    assert main(["benchmark", *given, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["method"] == "Saliency"
 
 
 def test_rows_are_counted():
