@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -12,10 +12,8 @@ from torch import Tensor
 
 from captum._engine.call import make_call
 from captum._engine.errors import describe, wrong
-from captum._engine.evaluate import Engine
 from captum._engine.model import Model
-from captum._engine.nest import tensors
-from captum._engine.target import Raw
+from captum._engine.nest import map_tensors, tensors
 
 Item = TypeVar("Item")
 
@@ -38,7 +36,6 @@ class Asked:
                 "perturbations_per_eval=16",
             )
         self.model, self.args, self.together = model, args, together
-        self.engine = Engine(model)
 
     def outputs(self, versions: Iterable[tuple[Any, Item]]) -> Iterator[tuple[Any, Item]]:
         """The output for each version, with what came beside it."""
@@ -58,7 +55,8 @@ class Asked:
                 for each in given
             ]
 
-    def _joined(self, given: list[Any]) -> list[Tensor]:
+    def _joined(self, given: list[Any]) -> list[Any]:
+        """All in one pass, as the user asked."""
         parts = [tuple(tensors(each)) for each in given]
         if not parts[0] or len({tuple(t.shape for t in part) for part in parts}) > 1:
             raise wrong(
@@ -67,9 +65,14 @@ class Asked:
                 ", ".join(describe(each) for each in given[:2]),
                 "perturbations_per_eval=1",
             )
-        call = make_call(self.model, given[0], None, self.args)
-        call = replace(call, targets=(Raw(),))
         joined = tuple(torch.cat(column) for column in zip(*parts, strict=True))
+        call = make_call(self.model, given[0], None, self.args).tile(len(given), joined)
+        args, kwargs = call.bind(joined)
         with torch.no_grad():
-            output = self.engine.evaluate(call, len(given), inputs=joined)
-        return list(output.chunk(len(given)))
+            output = self.model(*args, **kwargs)
+        rows = call.rows // len(given)
+        return [map_tensors(partial(_rows, i * rows, rows), output) for i in range(len(given))]
+
+
+def _rows(start: int, count: int, whole: Tensor) -> Tensor:
+    return whole.narrow(0, start, count)
