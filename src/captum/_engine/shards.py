@@ -27,7 +27,9 @@ _NAME = re.compile(r"(\d{12})-(\d{12})\.safetensors")
 class Kept(Protocol):
     """Rows that are there, and take more."""
 
-    done: int
+    @property
+    def done(self) -> int:
+        """How many there are."""
 
     def add(self, rows: Rows) -> None:
         """More rows, as one part."""
@@ -71,23 +73,50 @@ class Shards:
             store.write_json(manifest, about)
         for left in folder.glob("*" + store.PART):
             left.unlink(missing_ok=True)
-        self._paths: list[Path] = []
-        self.done = 0
+        self._parts: dict[int, tuple[int, Path]] = {}  # start -> end, file
         for path in sorted(folder.iterdir()):
             name = _NAME.fullmatch(path.name)
-            if name and int(name[1]) == self.done:
-                self._paths.append(path)
-                self.done = int(name[2])
+            if name:
+                self._parts[int(name[1])] = int(name[2]), path
+
+    @property
+    def done(self) -> int:
+        """How many rows there are without a gap."""
+        end = 0
+        while end in self._parts:
+            end = self._parts[end][0]
+        return end
+
+    def has(self, start: int, end: int) -> bool:
+        """Whether these rows are there as one part.
+
+        Raises:
+            ValueError: a part that begins there and ends elsewhere.
+        """
+        found = self._parts.get(start)
+        if found is not None and found[0] != end:
+            raise wrong(
+                ValueError,
+                f"rows {start} to {end} in one file of {self.folder}",
+                f"{start} to {found[0]}",
+                "the batches with which the run began, or another folder",
+            )
+        return found is not None
 
     def add(self, rows: Rows) -> None:
-        end = self.done + _count(rows)
-        path = self.folder / f"{self.done:012d}-{end:012d}.safetensors"
-        store.write(path, rows, {"start": self.done})
-        self._paths.append(path)
-        self.done = end
+        self.put(self.done, rows)
+
+    def put(self, start: int, rows: Rows) -> None:
+        """Rows from a number on, as one part."""
+        end = start + _count(rows)
+        path = self.folder / f"{start:012d}-{end:012d}.safetensors"
+        store.write(path, rows, {"start": start})
+        self._parts[start] = end, path
 
     def __iter__(self) -> Iterator[Rows]:
-        for path in self._paths:
+        end = 0
+        while end in self._parts:
+            end, path = self._parts[end]
             yield store.read(path)[0]
 
 
