@@ -59,25 +59,22 @@ class Shards:
     Args:
         folder: where; it is made where it is not there.
         about: what the rows hang on, in words and numbers. Rows of something else are refused.
+        clean: sweep away what was left unfinished; not where others may be writing.
 
     Raises:
         ValueError: the folder holds rows of something else, or what cannot be read.
     """
 
-    def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, about: Mapping[str, Any], clean: bool = True) -> None:
         self.folder = folder
         manifest = folder / _MANIFEST
         if manifest.exists():
             _check(folder, store.read_json(manifest), about)
         else:
             store.write_json(manifest, about)
-        for left in folder.glob("*" + store.PART):
+        for left in folder.glob("*" + store.PART) if clean else ():
             left.unlink(missing_ok=True)
-        self._parts: dict[int, tuple[int, Path]] = {}  # start -> end, file
-        for path in sorted(folder.iterdir()):
-            name = _NAME.fullmatch(path.name)
-            if name:
-                self._parts[int(name[1])] = int(name[2]), path
+        self._parts = parts_of(folder)
 
     @property
     def done(self) -> int:
@@ -118,6 +115,21 @@ class Shards:
         while end in self._parts:
             end, path = self._parts[end]
             yield store.read(path)[0]
+
+
+def parts_of(folder: Path) -> dict[int, tuple[int, Path]]:
+    """The files of a folder: start -> end, file."""
+    found = {}
+    for path in sorted(folder.iterdir()):
+        name = _NAME.fullmatch(path.name)
+        if name:
+            found[int(name[1])] = int(name[2]), path
+    return found
+
+
+def manifest_of(folder: Path) -> dict[str, Any]:
+    """What the rows of a folder hang on."""
+    return store.read_json(folder / _MANIFEST)
 
 
 class Regular:

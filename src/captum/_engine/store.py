@@ -60,6 +60,16 @@ def about(path: Path) -> dict[str, Any]:
     return _read(path, False)[1]
 
 
+def read_rows(path: Path, start: int, end: int) -> dict[str, Tensor]:
+    """Some rows of every tensor, without reading the others."""
+    safetensors = extra("safetensors", "store")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return {name: file.get_slice(name)[start:end] for name in list(file.keys())}
+    except Exception as error:
+        raise _unreadable(path, error) from error
+
+
 def _read(path: Path, values: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
     safetensors = extra("safetensors", "store")
     try:

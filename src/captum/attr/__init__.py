@@ -17,6 +17,8 @@ from captum.attr.base import (
 )
 from captum.attr.conductance import InternalInfluence, LayerConductance, NeuronConductance
 from captum.attr.dataloader import DataLoaderAttribution
+from captum.attr.dataset import attribute_dataset
+from captum.attr.dataset_store import Attributions
 from captum.attr.deep_lift import (
     DeepLift,
     DeepLiftShap,
@@ -104,6 +106,7 @@ __all__ = [
     "MSE",
     "RISE",
     "Attribution",
+    "Attributions",
     "ChatInput",
     "ClassSummarizer",
     "CommonStats",
@@ -189,6 +192,7 @@ __all__ = [
     "TokenReferenceBase",
     "VLLMProvider",
     "Var",
+    "attribute_dataset",
     "configure_interpretable_embedding_layer",
     "elementwise",
     "get_exp_kernel_similarity_function",

@@ -53,7 +53,7 @@ def faithfulness_correlation(
     >>> import torch
     >>> from captum.metrics import faithfulness_correlation
     >>> x = torch.tensor([[4., 2., 1., 3.]])
-    >>> faithfulness_correlation(lambda x: x.sum(1), x, x, subset_size=2)
+    >>> faithfulness_correlation(lambda x: x.sum(1), x, x, subset_size=2).round(decimals=3)
     tensor([1.])
     """
     at_least_one(n_samples, "n_samples")

@@ -1,0 +1,130 @@
+"""A data set as blocks of batches: what is a file, a piece of work, and a place to go on from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, DistributedSampler, IterableDataset, RandomSampler
+
+from captum._engine import store
+from captum._engine.errors import describe, wrong
+from captum._engine.nest import tensors
+from captum._engine.progress import Progress
+
+# Of a block's number, start and end: whether it is to be made.
+Wanted = Callable[[int, int, int], bool]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Batches in blocks of at least `block` examples, in the data's order.
+
+    Args:
+        data: a loader, or an iterable of batches.
+        block: the examples after which a block ends, with its batch.
+        places: of a data set that is read by numbers: the numbers of each batch.
+    """
+
+    data: Iterable[Any]
+    block: int
+    places: list[list[int]] | None = None
+
+    @classmethod
+    def of(cls, data: Iterable[Any], block: int) -> Plan:
+        """Look at what a user gave."""
+        if not isinstance(data, DataLoader):
+            if not isinstance(data, Iterable):
+                raise wrong(
+                    TypeError, "a DataLoader or batches", describe(data), "DataLoader(data)"
+                )
+            return cls(data, block)
+        if isinstance(data.sampler, RandomSampler | DistributedSampler):
+            raise wrong(
+                ValueError,
+                "a loader in the data's order: processes share the work by themselves",
+                type(data.sampler).__name__,
+                "DataLoader(data, batch_size=64, shuffle=False)",
+            )
+        if isinstance(data.dataset, IterableDataset) or data.batch_sampler is None:
+            return cls(data, block)
+        return cls(data, block, [list(each) for each in data.batch_sampler])
+
+    @property
+    def examples(self) -> int | None:
+        """How many there are, where that is known."""
+        return None if self.places is None else sum(map(len, self.places))
+
+    def about(self) -> dict[str, Any]:
+        """What blocks hang on."""
+        first = ""
+        if self.places is not None and isinstance(self.data, DataLoader):
+            first = store.digest(self.data.dataset[self.places[0][0]])
+        elif isinstance(self.data, Sequence) and len(self.data):
+            first = store.digest(self.data[0])
+        return {"examples": self.examples, "block": self.block, "first example": first}
+
+    def chosen(self, wanted: Wanted, progress: Progress) -> Iterator[tuple[int, list[Any]]]:
+        """The start and the batches of each block that is wanted, one after the other."""
+        for start, batches in (
+            self._walked(wanted) if self.places is None else self._by_place(wanted, progress)
+        ):
+            yield start, batches
+            progress.add(sum(map(rows_of, batches)))
+
+    def _by_place(self, wanted: Wanted, progress: Progress) -> Iterator[tuple[int, list[Any]]]:
+        """Nothing is read that is not wanted."""
+        assert isinstance(self.data, DataLoader)  # for mypy
+        assert self.places is not None
+        mine = [
+            (start, part)
+            for number, (start, part) in enumerate(_blocks(self.places, len, self.block))
+            if wanted(number, start, start + sum(map(len, part)))
+        ]
+        progress.expect(sum(len(places) for _, part in mine for places in part))
+        loader = iter(_only(self.data, [places for _, part in mine for places in part]))
+        for start, part in mine:
+            yield start, [next(loader) for _ in part]
+
+    def _walked(self, wanted: Wanted) -> Iterator[tuple[int, list[Any]]]:
+        for number, (start, part) in enumerate(_blocks(self.data, rows_of, self.block)):
+            if wanted(number, start, start + sum(map(rows_of, part))):
+                yield start, part
+
+
+def rows_of(batch: Any) -> int:
+    """How many examples a batch has."""
+    first = next(tensors(batch), None)
+    if first is None or first.ndim == 0:
+        raise wrong(TypeError, "batches of tensors (N, *F)", describe(batch), "DataLoader(data)")
+    return len(first)
+
+
+def _blocks(
+    batches: Iterable[Any], count: Callable[[Any], int], block: int
+) -> Iterator[tuple[int, list[Any]]]:
+    start, rows, part = 0, 0, []
+    for batch in batches:
+        part.append(batch)
+        rows += count(batch)
+        if rows >= block:
+            yield start, part
+            start, rows, part = start + rows, 0, []
+    if part:
+        yield start, part
+
+
+def _only(loader: DataLoader[Any], places: list[list[int]]) -> DataLoader[Any]:
+    """The same loader, for some batches alone."""
+    return DataLoader(
+        loader.dataset,
+        batch_sampler=places,
+        num_workers=loader.num_workers,
+        collate_fn=loader.collate_fn,
+        pin_memory=loader.pin_memory,
+        worker_init_fn=loader.worker_init_fn,
+        # A generator of its own: a loader draws a seed for its workers, from the global one else.
+        generator=loader.generator or torch.Generator(),
+    )

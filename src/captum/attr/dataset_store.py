@@ -1,0 +1,165 @@
+"""Scores of a data set, read back: as tensors, as a torch data set, as a table, as statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from captum._engine import store
+from captum._engine.errors import describe, extra, wrong
+from captum._engine.shards import Rows, manifest_of, parts_of
+from captum.attr.summary import Summarizer
+
+TARGET = "_target"  # beside the scores, which have names of the user's
+_COLUMNS = 1000  # of a table
+
+
+class Attributions(Dataset[Any]):
+    """What `attribute_dataset` wrote into a folder; an item is one example's scores.
+
+    Args:
+        folder: the folder.
+
+    Raises:
+        ValueError: no such scores, or not all of them.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        try:
+            self.about = manifest_of(self.folder)
+            self._form = store.read_json(self.folder / "form.json")["form"]
+        except FileNotFoundError:
+            raise wrong(
+                ValueError,
+                "a folder that attribute_dataset wrote",
+                str(folder),
+                "attribute_dataset(method, loader, out=folder)",
+            ) from None
+        self._parts = sorted(
+            (start, end, path) for start, (end, path) in parts_of(self.folder).items()
+        )
+        self._complete()
+
+    def __len__(self) -> int:
+        return self._parts[-1][1] if self._parts else 0
+
+    def __getitem__(self, index: int) -> Any:
+        count = len(self)
+        if not -count <= index < count:
+            raise IndexError(f"example {index} of {count}")
+        index %= count
+        start, _, path = next(part for part in reversed(self._parts) if part[0] <= index)
+        rows = store.read_rows(path, index - start, index - start + 1)
+        return arranged(self._form, {name: value[0] for name, value in rows.items()})
+
+    def parts(self) -> Iterator[Rows]:
+        """Scores and targets, a file at a time: rows by name."""
+        for _, _, path in self._parts:
+            yield store.read(path)[0]
+
+    def scores(self) -> Any:
+        """All scores, as the method arranges them, (N, *F)."""
+        return arranged(self._form, self._joined())
+
+    def targets(self) -> Tensor | None:
+        """What was explained of each example, (N,), where examples have targets of their own."""
+        return self._joined((TARGET,)).get(TARGET)
+
+    def summarise(self, summarizer: Summarizer) -> None:
+        """Update statistics with every example's scores, a file at a time."""
+        for rows in self.parts():
+            summarise(summarizer, rows, self._form)
+
+    def to_dataframe(self) -> Any:
+        """A table with a row for each example: its target, and its scores.
+
+        Raises:
+            ValueError: more than 1,000 scores of an example.
+        """
+        pandas = extra("pandas", "tables")
+        columns: dict[str, Any] = {}
+        for name, values in sorted(self._joined().items(), key=lambda pair: pair[0] == TARGET):
+            flat = values.reshape(len(values), -1)
+            if flat.shape[1] > _COLUMNS:
+                raise wrong(
+                    ValueError,
+                    f"at most {_COLUMNS} scores of an example in a table",
+                    f"{flat.shape[1]} of {name!r}",
+                    "scores(), or parts()",
+                )
+            names = [f"{name}[{i}]" for i in range(flat.shape[1])]
+            names = ["target"] if name == TARGET else names
+            columns |= dict(zip(names, flat.T.numpy(), strict=True))
+        return pandas.DataFrame(columns)
+
+    def _joined(self, names: tuple[str, ...] | None = None) -> Rows:
+        parts = [
+            {k: v for k, v in rows.items() if names is None or k in names} for rows in self.parts()
+        ]
+        return {k: torch.cat([rows[k] for rows in parts]) for k in (parts[0] if parts else {})}
+
+    def _complete(self) -> None:
+        end = 0
+        for start, stop, _ in self._parts:
+            if start != end:
+                break
+            end = stop
+        wanted = self.about.get("examples")
+        if end != len(self) or (wanted is not None and end != wanted):
+            raise wrong(
+                ValueError,
+                f"scores of all {wanted or len(self)} examples in {self.folder}",
+                f"{end} without a gap",
+                "attribute_dataset with the same arguments, which goes on",
+            )
+
+
+def flattened(scores: Any) -> tuple[Any, Rows]:
+    """Scores by name, on the CPU, and how they are arranged.
+
+    >>> flattened((torch.zeros(2), {"a": torch.ones(2)}))[0]
+    ['tuple', ['0'], ['dict', {'a': ['1.a']}]]
+    """
+    rows: Rows = {}
+
+    def form(value: Any, name: str) -> Any:
+        inside = f"{name}." if name else ""
+        if isinstance(value, Tensor):
+            rows[name or "scores"] = value.detach().cpu()
+            return [name or "scores"]
+        if isinstance(value, tuple | list):
+            kind = "list" if isinstance(value, list) else "tuple"
+            return [kind, *(form(item, f"{inside}{i}") for i, item in enumerate(value))]
+        if isinstance(value, dict):
+            return ["dict", {key: form(item, f"{inside}{key}") for key, item in value.items()}]
+        if value is None:
+            return None
+        raise wrong(TypeError, "scores that are tensors", describe(value), "method.attribute")
+
+    return form(scores, ""), rows
+
+
+def arranged(form: Any, rows: Rows) -> Any:
+    """Scores as they were arranged."""
+    if form is None:
+        return None
+    if len(form) == 1:
+        return rows[form[0]]
+    kind, *items = form
+    if kind == "dict":
+        return {key: arranged(item, rows) for key, item in items[0].items()}
+    made = [arranged(item, rows) for item in items]
+    return made if kind == "list" else tuple(made)
+
+
+def summarise(summarizer: Summarizer, rows: Rows, form: Any) -> None:
+    """Update statistics with the scores of each example."""
+    names = [name for name in rows if name != TARGET]
+    for each in zip(*(rows[name] for name in names), strict=True):
+        summarizer.update(each[0] if len(form) == 1 else tuple(each))

@@ -1,0 +1,368 @@
+"""A data set's scores equal a loop's; a killed run goes on; processes share the work."""
+
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+
+from captum.attr import (
+    Attributions,
+    FeatureAblation,
+    GradientShap,
+    IntegratedGradients,
+    LayerActivation,
+    NoiseTunnel,
+    Saliency,
+    ShapleyValueSampling,
+    attribute_dataset,
+)
+
+from captum.attr import Max, Mean, StdDev, Summarizer  # isort: skip
+
+
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)).eval()
+
+
+def data(count=50):
+    torch.manual_seed(1)
+    return TensorDataset(torch.randn(count, 4), torch.arange(count) % 3)
+
+
+def loader(count=50, size=8):
+    return DataLoader(data(count), size)
+
+
+# ------------------------------------------------------------------------------ equal a loop
+
+
+def test_equal_to_all_at_once(tmp_path, unchanged):
+    model, (x, y) = net(), data().tensors
+    method = IntegratedGradients(model)
+    with unchanged(model, x):
+        found = attribute_dataset(
+            method, loader(), tmp_path / "s", target="labels", block=20, n_steps=10
+        )
+    truth = method.attribute(x, target=y, n_steps=10)
+    assert torch.allclose(found.scores(), truth, atol=1e-6)
+    assert torch.equal(found.targets(), y)
+    assert len(found) == 50
+    assert torch.allclose(found[13], truth[13], atol=1e-6)
+    assert torch.equal(found[-1], found[49])
+    with pytest.raises(IndexError, match="example 50 of 50"):
+        found[50]
+    batch = next(iter(DataLoader(found, batch_size=7)))
+    assert torch.equal(batch, found.scores()[:7])
+    assert [len(part["scores"]) for part in found.parts()] == [24, 24, 2]
+    table = found.to_dataframe()
+    assert list(table.columns) == [*(f"scores[{i}]" for i in range(4)), "target"]
+    assert json.loads((tmp_path / "s" / "manifest.json").read_text())["method"]
+    again = Attributions(tmp_path / "s")
+    assert torch.equal(again.scores(), found.scores())
+
+
+def test_targets_and_batches_of_every_kind(tmp_path):
+    model, (x, y) = net(), data(10).tensors
+    method = Saliency(model)
+    guessed = method.attribute(x, target=model(x).argmax(1))
+    ways = [
+        (x.split(3), {"target": "predictions"}, guessed),
+        ([{"input": part} for part in x.split(3)], {"target": 1}, method.attribute(x, target=1)),
+        (
+            [{"input": a, "labels": b} for a, b in zip(x.split(3), y.split(3), strict=True)],
+            {"target": "labels"},
+            method.attribute(x, target=y),
+        ),
+        ((b for b in [(x[:6], y[:6]), (x[6:], y[6:])]), {"target": 2}, method.attribute(x, 2)),
+        (
+            [("words", x)],
+            {"target": 0, "inputs": lambda batch: batch[1]},
+            method.attribute(x, target=0),
+        ),
+    ]
+    for i, (batches, options, truth) in enumerate(ways):
+        found = attribute_dataset(method, batches, tmp_path / str(i), **options).scores()
+        found = found["input"] if isinstance(found, dict) else found
+        assert torch.allclose(found, truth), i
+
+
+def test_scores_come_back_as_they_were(tmp_path):
+    a, b = torch.randn(6, 2), torch.randn(6, 3)
+    total = lambda a, b: a.sum(1) + 2 * b.sum(1)  # noqa: E731
+    pairs = list(zip(a.split(4), b.split(4), strict=True))
+    method = IntegratedGradients(total)
+    found = attribute_dataset(method, pairs, tmp_path / "p", return_convergence_delta=True)
+    scores, delta = found.scores()
+    assert isinstance(scores, tuple)
+    assert torch.allclose(scores[1], 2 * b, atol=1e-5)
+    assert delta.shape == (6,)
+    assert isinstance(found[0][0], tuple)
+    model = net()
+    layers = LayerActivation(model, [model[0], model[2]])
+    listed = attribute_dataset(layers, torch.randn(6, 4).split(4), tmp_path / "l").scores()
+    assert [tuple(each.shape) for each in listed] == [(6, 6), (6, 3)]
+
+
+def test_statistics_without_and_with_a_folder(tmp_path):
+    model, (x, _) = net(), data().tensors
+    method = Saliency(model)
+    truth = method.attribute(x, target=0)
+    for out in (None, tmp_path / "s"):
+        summarizer = Summarizer([Mean(), StdDev(), Max()])
+        made = attribute_dataset(method, loader(), out, target=0, summarizer=summarizer, block=10)
+        assert (made is None) == (out is None)
+        found = summarizer.summary
+        assert torch.allclose(found["mean"], truth.mean(0))
+        assert torch.allclose(found["std_dev"], truth.std(0, unbiased=False))
+        assert torch.allclose(found["max"], truth.amax(0))
+
+
+def test_draws_hang_on_the_place_not_on_the_run(tmp_path):
+    """The same with a gap to fill, and whatever the global generator says."""
+    method = NoiseTunnel(GradientShap(net()))
+    options = {"target": 0, "block": 16, "baselines": torch.zeros(2, 4), "nt_samples": 3}
+    torch.manual_seed(5)
+    one = attribute_dataset(method, loader(), tmp_path / "a", **options)
+    before = torch.get_rng_state()
+    attribute_dataset(method, loader(), tmp_path / "b", **options)
+    assert torch.equal(before, torch.get_rng_state())
+    next((tmp_path / "b").glob("000000000016-*")).unlink()
+    with pytest.raises(ValueError, match="scores of all 50 examples"):
+        Attributions(tmp_path / "b")
+    again = attribute_dataset(method, loader(), tmp_path / "b", **options)
+    assert torch.equal(one.scores(), again.scores())
+    other = attribute_dataset(method, loader(), tmp_path / "c", seed=1, **options)
+    assert not torch.equal(one.scores(), other.scores())
+
+
+class Slow(Dataset):
+    """Counts what is read of it, and takes its time."""
+
+    def __init__(self, seconds, count=120):
+        self.data, self.seconds, self.read = data(count), seconds, []
+
+    def __len__(self):
+        return len(self.data)
+
+    def __getitem__(self, index):
+        time.sleep(self.seconds)
+        self.read.append(index)
+        return self.data[index]
+
+
+def test_nothing_is_read_twice(tmp_path):
+    slow = Slow(0)
+    method, options = Saliency(net()), {"target": 0, "block": 16}
+    attribute_dataset(method, DataLoader(slow, 8), tmp_path, **options)
+    next(tmp_path.glob("000000000032-*")).unlink()
+    slow.read.clear()
+    attribute_dataset(method, DataLoader(slow, 8), tmp_path, **options)
+    assert set(slow.read) <= {0, *range(32, 48)}, "the first is looked at, to know the data"
+
+
+def _alone(folder):
+    torch.set_num_threads(1)
+    _run(folder)
+
+
+def _run(folder):
+    attribute_dataset(Saliency(net()), DataLoader(Slow(0.004), 4), folder, target=0, block=8)
+
+
+def test_a_killed_run_goes_on(tmp_path):
+    """No example is lost or doubled, whenever it is killed; whole files stay."""
+    context = multiprocessing.get_context("spawn")
+    for few in (1, 5, 9):
+        process = context.Process(target=_alone, args=(tmp_path,))
+        process.start()
+        end = time.monotonic() + 60
+        while len(list(tmp_path.glob("*.safetensors"))) < few and time.monotonic() < end:
+            time.sleep(0.002)
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+    there = {p: p.stat().st_mtime_ns for p in tmp_path.glob("*.safetensors")}
+    assert 9 <= len(there) < 15
+    _run(tmp_path)
+    assert all(p.stat().st_mtime_ns == then for p, then in there.items())
+    found = Attributions(tmp_path)
+    x = data(120).tensors[0]
+    assert torch.allclose(found.scores(), Saliency(net()).attribute(x, target=0))
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_loader_that_raises_loses_nothing(tmp_path):
+    class Broken(Slow):
+        def __getitem__(self, index):
+            if index == 70 and self.seconds == 0:
+                raise OSError("the disk is gone")
+            return self.data[index]
+
+    method, broken = Saliency(net()), Broken(0)
+    with pytest.raises(OSError, match="the disk is gone"):
+        attribute_dataset(method, DataLoader(broken, 8), tmp_path, target=0, block=16)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 4
+    broken.seconds = 1
+    found = attribute_dataset(method, DataLoader(broken, 8), tmp_path, target=0, block=16)
+    assert len(found) == 120
+
+
+# ------------------------------------------------------------------------- several processes
+
+
+def _port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def _joined(rank, size, port, folder, doomed):
+    torch.set_num_threads(1)
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    dist.init_process_group("gloo", rank=rank, world_size=size, timeout=timedelta(seconds=20))
+    if rank == doomed:
+        os.kill(os.getpid(), signal.SIGKILL)
+    summarizer = Summarizer([Mean()])
+    try:
+        attribute_dataset(
+            ShapleyValueSampling(net()),
+            DataLoader(data(53), 4),
+            folder / "s",
+            target="labels",
+            summarizer=summarizer,
+            block=8,
+            n_samples=5,
+        )
+        torch.save(summarizer.summary["mean"], folder / f"mean-{rank}.pt")
+    except RuntimeError as error:
+        (folder / f"error-{rank}.txt").write_text(str(error))
+    finally:
+        dist.destroy_process_group()
+
+
+def _together(size, folder, doomed=None):
+    context = multiprocessing.get_context("spawn")
+    port = _port()
+    processes = [
+        context.Process(target=_joined, args=(rank, size, port, folder, doomed))
+        for rank in range(size)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+        assert process.exitcode is not None
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_processes_share_the_work(tmp_path, size):
+    alone = attribute_dataset(
+        ShapleyValueSampling(net()),
+        DataLoader(data(53), 4),
+        tmp_path / "alone",
+        target="labels",
+        block=8,
+        n_samples=5,
+    ).scores()
+    _together(size, tmp_path)
+    found = Attributions(tmp_path / "s")
+    assert torch.equal(found.scores(), alone), "drawn scores, too"
+    for rank in range(size):
+        mean = torch.load(tmp_path / f"mean-{rank}.pt", weights_only=True)
+        assert torch.allclose(mean, alone.mean(0)), "every example counts once"
+
+
+def test_a_lost_process_is_told_and_the_next_run_goes_on(tmp_path):
+    _together(2, tmp_path, doomed=1)
+    told = (tmp_path / "error-0.txt").read_text()
+    assert "process 0 lost another" in told
+    assert "run it again" in told
+    _together(2, tmp_path)
+    assert len(Attributions(tmp_path / "s")) == 53
+
+
+# ------------------------------------------------------------------------------- bad input
+
+
+class Endless(IterableDataset):
+    def __iter__(self):
+        return iter(torch.randn(10, 4))
+
+
+def test_refused(tmp_path):
+    model = net()
+    method, batches = Saliency(model), torch.randn(10, 4).split(4)
+    bad = [
+        (lambda: attribute_dataset(method, batches), "a folder; or a summarizer"),
+        (lambda: attribute_dataset(method, batches, tmp_path / "a", block=0), "block of at least"),
+        (
+            lambda: attribute_dataset(
+                method, DataLoader(data(), 4, shuffle=True), tmp_path / "b", target=0
+            ),
+            "share the work by themselves",
+        ),
+        (
+            lambda: attribute_dataset(method, batches, tmp_path / "c", target="labels"),
+            "batches with labels",
+        ),
+        (
+            lambda: attribute_dataset(method, batches, tmp_path / "d", target="best"),
+            "'predictions'",
+        ),
+        (lambda: Attributions(tmp_path / "none"), "that attribute_dataset wrote"),
+        (
+            lambda: attribute_dataset(FeatureAblation(lambda x: x.sum()), batches, tmp_path / "e"),
+            "with a row for each",
+        ),
+    ]
+    for call, message in bad:
+        with pytest.raises(ValueError, match=message):
+            call()
+    with pytest.raises(TypeError, match="a DataLoader or batches"):
+        attribute_dataset(method, 3, tmp_path / "f")
+    found = attribute_dataset(method, DataLoader(Endless(), 4), tmp_path / "g", target=0)
+    assert len(found) == 10
+
+
+def test_other_stores_and_broken_files_are_refused(tmp_path):
+    method = Saliency(net())
+    attribute_dataset(method, loader(), tmp_path, target=0, block=16)
+    other = net()
+    with torch.no_grad():
+        other[0].bias += 1
+    for changed, message in (
+        (
+            lambda: attribute_dataset(Saliency(other), loader(), tmp_path, target=0, block=16),
+            "model",
+        ),
+        (lambda: attribute_dataset(method, loader(), tmp_path, target=1, block=16), "target"),
+        (lambda: attribute_dataset(method, loader(30), tmp_path, target=0, block=16), "examples"),
+        (
+            lambda: attribute_dataset(method, loader(), tmp_path, target=0, block=16, abs=False),
+            "parameters",
+        ),
+        (
+            lambda: attribute_dataset(
+                IntegratedGradients(net()), loader(), tmp_path, target=0, block=16
+            ),
+            "method",
+        ),
+        (lambda: attribute_dataset(method, loader(), tmp_path, target=0, block=24), "block"),
+    ):
+        with pytest.raises(ValueError, match=f"(?s)another.*{message}"):
+            changed()
+    with pytest.raises(ValueError, match="the batches with which the run began"):
+        attribute_dataset(method, loader(size=5), tmp_path, target=0, block=16)
+    next(Path(tmp_path).glob("000000000016-*")).write_bytes(b"no such thing")
+    with pytest.raises(ValueError, match="a file that captum wrote"):
+        Attributions(tmp_path).scores()
