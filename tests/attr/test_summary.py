@@ -385,3 +385,30 @@ def test_refused_examples_update_nothing(x, labels, error, message):
         summarizer.update(x, labels)
     assert summarizer.summary is None
     assert summarizer.class_summaries == {}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.int64])
+def test_rows_at_once_are_rows_one_by_one(dtype):
+    """Whatever parts they come in; of a mean far from zero, too."""
+    torch.manual_seed(0)
+    rows = (torch.randn(40, 3) * 3 + 1000).to(dtype)
+    product = GeneralAccumFn(torch.maximum, name="own")
+    stats = [Count(), Mean(), MSE(), Var(1), StdDev(), Min(), Max(), Sum(), product]
+    slow, quick = Summarizer(stats), Summarizer(stats)
+    for row in rows:
+        slow.update(row)
+    for part in rows.split([1, 7, 0, 20, 12]):
+        quick.update_rows(part)
+    for name, value in slow.summary.items():
+        other = quick.summary[name]
+        if name == "count":
+            assert value == other == 40
+            continue
+        assert value.dtype == other.dtype, name
+        close = 1e-9 if dtype == torch.float64 else 1e-2 if dtype == torch.float16 else 1e-4
+        assert torch.allclose(value.double(), other.double(), rtol=close), name
+    pairs = Summarizer([Mean()])
+    pairs.update_rows((rows.double(), rows[:, :1].double()))
+    assert len(pairs.summary) == 2
+    with pytest.raises(ValueError, match="of the same N"):
+        pairs.update_rows((rows.double(), rows[:3, :1].double()))

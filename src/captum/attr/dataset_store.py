@@ -160,6 +160,5 @@ def arranged(form: Any, rows: Rows) -> Any:
 
 def summarise(summarizer: Summarizer, rows: Rows, form: Any) -> None:
     """Update statistics with the scores of each example."""
-    names = [name for name in rows if name != TARGET]
-    for each in zip(*(rows[name] for name in names), strict=True):
-        summarizer.update(each[0] if len(form) == 1 else tuple(each))
+    values = tuple(value for name, value in rows.items() if name != TARGET)
+    summarizer.update_rows(values[0] if len(form) == 1 else values)

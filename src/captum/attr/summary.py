@@ -62,6 +62,27 @@ class _Moments:
         self._shift = self._shift + delta / self.n
         self.squares = self.squares + delta * (y - self._shift)
 
+    def update_rows(self, x: Tensor) -> None:
+        """Take in n tensors at once, (n, *F): means and squares of two parts make those of both.
+
+        m += δ n / (n + n₀),   M₂ += Σ (y − ȳ)² + δ² n n₀ / (n + n₀),   δ = ȳ − m.
+        """
+        if self.n == 0 and len(x):
+            self.update(x[0])
+            x = x[1:]
+        if not len(x):
+            return
+        wide = x.detach().to(torch.promote_types(x.dtype, torch.float32))
+        _check_shape(wide[0], self._first.shape)
+        self.dtype = torch.promote_types(self.dtype, x.dtype)
+        y = wide - self._first
+        mean, before = y.mean(0), self.n
+        self.n += len(x)
+        delta = mean - self._shift
+        self._shift = self._shift + delta * (len(x) / self.n)
+        within = (y - mean).square().sum(0)
+        self.squares = self.squares + within + delta.square() * (len(x) * before / self.n)
+
     @property
     def mean(self) -> Tensor:
         return self._first + self._shift
@@ -104,6 +125,11 @@ class Stat(ABC):
     def update(self, x: Tensor) -> None:
         """Take in one more tensor `(*F)`."""
 
+    def update_rows(self, x: Tensor) -> None:
+        """Take in n tensors, (n, *F): each is an update."""
+        for row in x:
+            self.update(row)
+
     @abstractmethod
     def get(self) -> StatValue | None:
         """The statistic of the tensors seen, or None where there were none."""
@@ -140,6 +166,10 @@ class _Reading(Stat):
     def update(self, x: Tensor) -> None:
         """Take in one more tensor `(*F)`; every update has the shape of the first."""
         self._moments.update(x)
+
+    def update_rows(self, x: Tensor) -> None:
+        """Take in n tensors at once, (n, *F)."""
+        self._moments.update_rows(x)
 
     def get(self) -> StatValue | None:
         """The statistic, in the (floating) dtype of the tensors seen; None before the first."""
@@ -255,6 +285,13 @@ class StdDev(_Spread):
         return moments.variance(self._order).sqrt()
 
 
+# Functions of two tensors -> the same of n, (n, *F); a sum of halves is kept wide by `update`.
+_FOLDS: dict[Callable[..., Tensor], Callable[[Tensor], Tensor]] = {
+    torch.min: lambda x: x.amin(0),
+    torch.max: lambda x: x.amax(0),
+}
+
+
 class GeneralAccumFn(Stat):
     """result ← fn(result, x), starting from the first x.
 
@@ -288,6 +325,13 @@ class GeneralAccumFn(Stat):
         _check_shape(x, self._shape)
         self._value = self._fn(self._value, own).detach()
         self._dtype = torch.promote_types(self._dtype, x.dtype)
+
+    def update_rows(self, x: Tensor) -> None:
+        """Take in n tensors, (n, *F); at once where what folds them is known."""
+        fold = _FOLDS.get(self._fn)
+        rows = x if fold is None or not len(x) else fold(x).unsqueeze(0)
+        for row in rows:
+            self.update(row)
 
     def get(self) -> Tensor | None:
         """The result so far, or None before the first tensor."""
@@ -415,6 +459,11 @@ class SummarizerSingleTensor:
         for stat in self._updated:
             stat.update(x)
 
+    def update_rows(self, x: Tensor) -> None:
+        """Update every statistic with n tensors, (n, *F)."""
+        for stat in self._updated:
+            stat.update_rows(x)
+
     def get(self, stat: Stat) -> Stat | None:
         """The statistic in here that equals `stat`, its name aside, or None."""
         return next((own for own in self._stats.values() if own == stat), None)
@@ -470,18 +519,43 @@ class Summarizer:
                 nothing was updated then.
         """
         tensors = _tensors(x)
-        form = isinstance(x, tuple), [tensor.shape for tensor in tensors]
+        self._begin(x, isinstance(x, tuple), [tensor.shape for tensor in tensors])
+        for stream, tensor in zip(self._streams, tensors, strict=True):
+            stream.update(tensor)
+
+    def update_rows(self, x: Tensor | tuple[Tensor, ...]) -> None:
+        """Update every statistic with n values per stream at once.
+
+        Args:
+            x: a tensor `(n, *F)`, or a tuple of them: each row is an update.
+
+        Raises:
+            TypeError: for anything else.
+            ValueError: as `update`.
+
+        >>> summarizer = Summarizer([Mean(), StdDev()])
+        >>> summarizer.update_rows(torch.tensor([[1.0, 2.0], [3.0, 2.0]]))
+        >>> summarizer.summary
+        {'mean': tensor([2., 2.]), 'std_dev': tensor([1., 0.])}
+        """
+        tensors = _tensors(x)
+        _example_count(tensors, x)
+        self._begin(x, isinstance(x, tuple), [tensor.shape[1:] for tensor in tensors])
+        for stream, tensor in zip(self._streams, tensors, strict=True):
+            stream.update_rows(tensor)
+
+    def _begin(self, x: object, is_tuple: bool, shapes: list[torch.Size]) -> None:
+        """The streams of a first update; refuse an update of another form."""
+        form = is_tuple, shapes
         if self._form is None:
             shown = list(range(len(self._stats)))
-            self._streams = [SummarizerSingleTensor(deepcopy(self._stats), shown) for _ in tensors]
+            self._streams = [SummarizerSingleTensor(deepcopy(self._stats), shown) for _ in shapes]
             self._form = form
         if form != self._form:
             first = "tuple of shapes " if self._form[0] else "tensor of shape "
             first += ", ".join(str(tuple(shape)) for shape in self._form[1])
             works = "one summarizer per form of input"
             raise wrong(ValueError, f"every update like the first, a {first}", describe(x), works)
-        for stream, tensor in zip(self._streams, tensors, strict=True):
-            stream.update(tensor)
 
     @property
     def summary(self) -> Summary | list[Summary] | None:
