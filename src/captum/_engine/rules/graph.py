@@ -133,6 +133,20 @@ def _described(node: Any) -> str:
     return "scripted" if "DifferentiableGraph" in node.name() else kind
 
 
+# Functions that are not the user's own: what made them, and what to do about it.
+_REMEDIES = {
+    "BackwardHookFunction": (
+        "a full backward hook on a module",
+        "the model without register_full_backward_hook: handle.remove()",
+    ),
+    "RegisterPostBackwardFunction": (
+        "a model that fully_shard has wrapped, whose way back is its own",
+        "LRP on the plain model, or DeepLift, which works on a sharded one",
+    ),
+    "CompiledFunction": ("a function that torch.compile has compiled", "the function uncompiled"),
+}
+
+
 def remedy(unseen: Sequence[str]) -> tuple[str, str]:
     """What ran out of sight, in words, and what to do about it."""
     if "scripted" in unseen:
@@ -143,13 +157,9 @@ def remedy(unseen: Sequence[str]) -> tuple[str, str]:
             "use_reentrant=False, or checkpointing switched off",
         )
     functions = [name.removeprefix("function ") for name in unseen if name.startswith("function ")]
-    if any(name.startswith("BackwardHookFunction") for name in functions):
-        return (
-            "a full backward hook on a module",
-            "the model without register_full_backward_hook: handle.remove()",
-        )
-    if any(name.startswith("CompiledFunction") for name in functions):
-        return "a function that torch.compile has compiled", "the function uncompiled"
+    for start, remedy_of in _REMEDIES.items():
+        if any(name.startswith(start) for name in functions):
+            return remedy_of
     if functions:
         return (
             f"the custom autograd.Function {', '.join(functions)}",
