@@ -1,5 +1,6 @@
 """A data set's scores equal a loop's; a killed run goes on; processes share the work."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -215,6 +216,28 @@ def test_a_loader_that_raises_loses_nothing(tmp_path):
     broken.seconds = 1
     found = attribute_dataset(method, DataLoader(broken, 8), tmp_path, target=0, block=16)
     assert len(found) == 120
+
+
+def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
+    from captum._engine import store
+
+    whole, files = store.os.replace, []
+
+    def full(source, target):
+        files.append(target)
+        if len(files) > 4:  # the manifest, two blocks, the form
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+        whole(source, target)
+
+    method = Saliency(net())
+    with monkeypatch.context() as patch:
+        patch.setattr(store.os, "replace", full)
+        with pytest.raises(OSError, match="No space left"):
+            attribute_dataset(method, loader(), tmp_path, target=0, block=8)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2
+    assert not list(tmp_path.glob("*.part"))
+    found = attribute_dataset(method, loader(), tmp_path, target=0, block=8)
+    assert torch.allclose(found.scores(), method.attribute(data().tensors[0], target=0))
 
 
 # ------------------------------------------------------------------------- several processes
