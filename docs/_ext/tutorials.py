@@ -14,6 +14,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -147,12 +148,18 @@ def refresh(script: Path, page_file: Path, digest: str) -> str:
         "MPLBACKEND": "Agg",
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",  # a tutorial per core already
-        "PYTHONPATH": str(script.parent),
+        "PYTHONPATH": str(script.resolve().parent),
     }
-    command = [sys.executable, __file__, str(script), str(page_file), digest]
-    done = subprocess.run(
-        command, env={**os.environ, **settings}, capture_output=True, text=True, check=False
-    )
+    paths = [str(path.resolve()) for path in (Path(__file__), script, page_file)]
+    with tempfile.TemporaryDirectory() as place:  # what a tutorial writes stays there
+        done = subprocess.run(
+            [sys.executable, *paths, digest],
+            cwd=place,
+            env={**os.environ, **settings},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     return done.stderr if done.returncode else ""
 
 
