@@ -5,14 +5,11 @@ import json
 import multiprocessing
 import os
 import signal
-import socket
 import time
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
@@ -27,6 +24,7 @@ from captum.attr import (
     ShapleyValueSampling,
     attribute_dataset,
 )
+from gloo import together
 
 from captum.attr import Max, Mean, StdDev, Summarizer  # isort: skip
 
@@ -243,18 +241,7 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
 # ------------------------------------------------------------------------- several processes
 
 
-def _port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
-def _joined(rank, size, port, folder, doomed):
-    torch.set_num_threads(1)
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    dist.init_process_group("gloo", rank=rank, world_size=size, timeout=timedelta(seconds=20))
-    if rank == doomed:
-        os.kill(os.getpid(), signal.SIGKILL)
+def _joined(rank, size, folder):
     summarizer = Summarizer([Mean()])
     try:
         attribute_dataset(
@@ -269,22 +256,6 @@ def _joined(rank, size, port, folder, doomed):
         torch.save(summarizer.summary["mean"], folder / f"mean-{rank}.pt")
     except RuntimeError as error:
         (folder / f"error-{rank}.txt").write_text(str(error))
-    finally:
-        dist.destroy_process_group()
-
-
-def _together(size, folder, doomed=None):
-    context = multiprocessing.get_context("spawn")
-    port = _port()
-    processes = [
-        context.Process(target=_joined, args=(rank, size, port, folder, doomed))
-        for rank in range(size)
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-        assert process.exitcode is not None
 
 
 @pytest.mark.parametrize("size", [2, 4])
@@ -297,7 +268,7 @@ def test_processes_share_the_work(tmp_path, size):
         block=8,
         n_samples=5,
     ).scores()
-    _together(size, tmp_path)
+    together(size, _joined, tmp_path)
     found = Attributions(tmp_path / "s")
     assert torch.equal(found.scores(), alone), "drawn scores, too"
     for rank in range(size):
@@ -306,11 +277,11 @@ def test_processes_share_the_work(tmp_path, size):
 
 
 def test_a_lost_process_is_told_and_the_next_run_goes_on(tmp_path):
-    _together(2, tmp_path, doomed=1)
+    together(2, _joined, tmp_path, doomed=1)
     told = (tmp_path / "error-0.txt").read_text()
     assert "process 0 lost another" in told
     assert "run it again" in told
-    _together(2, tmp_path)
+    together(2, _joined, tmp_path)
     assert len(Attributions(tmp_path / "s")) == 53
 
 

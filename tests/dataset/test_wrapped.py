@@ -1,17 +1,12 @@
 """Models that are wrapped for several processes: attribution is the plain model's."""
 
-import multiprocessing
-import os
-import socket
-from datetime import timedelta
-
 import pytest
 import torch
-import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from captum import attr
+from gloo import together
 
 # Whose way back the wrapper has taken, and who therefore say so.
 REFUSED = {"DDP": (), "FSDP2": ("LRP",)}
@@ -51,10 +46,7 @@ def scores(model, plain, but=()):
     }
 
 
-def _wrapped(rank, port, folder, kind):
-    torch.set_num_threads(1)
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    dist.init_process_group("gloo", rank=rank, world_size=2, timeout=timedelta(seconds=60))
+def _wrapped(rank, size, folder, kind):
     plain = net()
     if kind == "DDP":
         model = DistributedDataParallel(plain)
@@ -68,23 +60,11 @@ def _wrapped(rank, port, folder, kind):
             METHODS[name](model, plain).attribute(pictures(), target=1)
     except Exception as error:
         (folder / f"{rank}.txt").write_text(str(error))
-    finally:
-        dist.destroy_process_group()
 
 
 @pytest.mark.parametrize("kind", ["DDP", "FSDP2"])
 def test_on_two_processes(tmp_path, kind):
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    context = multiprocessing.get_context("spawn")
-    processes = [
-        context.Process(target=_wrapped, args=(rank, port, tmp_path, kind)) for rank in range(2)
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
+    together(2, _wrapped, tmp_path, kind)
     told = [path.read_text() for path in tmp_path.glob("*.txt")]
     assert len(told) == 2 * len(REFUSED[kind]), told
     assert all("fully_shard has wrapped" in each and "plain model" in each for each in told)

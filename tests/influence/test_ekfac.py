@@ -29,7 +29,7 @@ def test_the_formula_written_out(name):
     source = GradientSource(model, LOSS)
     found = source.factors(batch)
     halves = [batch.narrow(0, 3), batch.narrow(3, 4)]
-    fisher = Fisher(lambda: (source.factors(half) for half in halves))
+    fisher = Fisher(found, lambda: (source.factors(half) for half in halves))
     damping, count = 0.1, len(batch)
     solved = fisher.solved(found, damping)
     for key, factor in found.items():
@@ -65,14 +65,17 @@ def test_bases_do_not_depend_on_groups_or_sides():
     x, g = numbers(6, 3, 2, 4), numbers(6, 3, 2, 5)
     from captum._engine.per_sample.factors import Outer
 
-    both = Fisher(lambda: [{"w": Outer(x, g, 4)}]).solved({"w": Outer(x, g, 4)}, 1e-9)["w"].flat()
+    def solved(*parts, **options):
+        found = {"w": Outer(*parts, 4, **options)}
+        return Fisher(found, lambda: [found]).solved(found, 1e-9)["w"].flat()
+
+    both = solved(x, g)
     for k in range(2):
-        part = Outer(x[:, :, k : k + 1], g[:, :, k : k + 1], 4)
-        alone = Fisher(lambda part=part: [{"w": part}]).solved({"w": part}, 1e-9)["w"].flat()
+        part = x[:, :, k : k + 1], g[:, :, k : k + 1]
+        alone = solved(*part)
         assert torch.allclose(both.view(6, 2, 20)[:, k], alone, rtol=1e-5)
-        turned = Outer(x[:, :, k : k + 1], g[:, :, k : k + 1], 4, swapped=True)
-        other = Fisher(lambda turned=turned: [{"w": turned}]).solved({"w": turned}, 1e-9)["w"]
-        assert torch.allclose(other.flat().view(6, 4, 5).mT.reshape(6, 20), alone, rtol=1e-5)
+        other = solved(*part, swapped=True)
+        assert torch.allclose(other.view(6, 4, 5).mT.reshape(6, 20), alone, rtol=1e-5)
 
 
 def setting():

@@ -18,7 +18,8 @@ from captum._engine.per_sample import sketch as sketches
 from captum._engine.per_sample.factors import inner
 from captum._engine.per_sample.sketch import Sketch
 from captum._engine.per_sample.source import GradientSource
-from captum._engine.shards import InMemory, Regular, Shards
+from captum._engine.ranks import World
+from captum._engine.shards import InMemory, Shards
 from captum.influence import TRAK, TracInCP, TracInCPRandProj, projected
 from captum.influence.trak import margin
 
@@ -298,14 +299,16 @@ def test_broken_files_say_so(tmp_path, which, content):
 
 def test_rows_come_back_in_order(tmp_path):
     about = {"what": "numbers"}
+    parts = dict(zip((0, 8, 16), torch.arange(23).split(8), strict=True))
     for kept in (InMemory(), Shards(tmp_path / "x", about)):
-        regular = Regular(kept, 4)
-        for part in torch.arange(23).split(7):
-            regular.add({"x": part, "y": part * 2.0})
-        regular.close()
-        rows = list(kept)
-        assert [len(row["x"]) for row in rows] == [4, 4, 4, 4, 4, 3]
-        assert torch.equal(torch.cat([row["x"] for row in rows]), torch.arange(23))
-        assert kept.done == 23
-    Path(tmp_path / "x" / "000000000008-000000000012.safetensors").unlink()
-    assert Shards(tmp_path / "x", about).done == 8, "what comes after a gap is made again"
+        for start in (16, 0, 8):
+            assert not kept.has(start, start + len(parts[start]))
+            kept.put(start, {"x": parts[start]})
+        found = list(kept.mine(World()))
+        assert [start for start, _ in found] == [0, 8, 16]
+        assert torch.equal(torch.cat([rows["x"] for _, rows in found]), torch.arange(23))
+    shards = Shards(tmp_path / "x", about)
+    assert [start for start, _ in shards.mine(World(1, 2))] == [8], "processes take turns"
+    Path(tmp_path / "x" / "000000000008-000000000016.safetensors").unlink()
+    shards = Shards(tmp_path / "x", about)
+    assert [shards.has(s, e) for s, e in ((0, 8), (8, 16), (16, 23))] == [True, False, True]

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from captum._engine.ranks import World
 from captum.influence import (
     ExactNearestNeighbors,
     NearestNeighbors,
@@ -315,11 +316,13 @@ def test_top_k_of_a_stream():
     scores = torch.randn(3, 40)
     for largest in (True, False):
         top = TopK(5, largest)
+        start = 0
         for part in scores.split([1, 20, 3, 16], 1):
-            top.add(part)
-        truth = scores.topk(5, 1, largest=largest)
-        assert torch.equal(top.result().indices, truth.indices)
-        assert torch.equal(top.result().influence_scores, truth.values)
+            top.add(start, part)
+            start += part.shape[1]
+        truth, found = scores.topk(5, 1, largest=largest), top.result(World())
+        assert torch.equal(found.indices, truth.indices)
+        assert torch.equal(found.influence_scores, truth.values)
 
 
 def test_the_zoo_is_whole():

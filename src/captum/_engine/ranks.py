@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from captum._engine.errors import wrong
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -34,16 +38,92 @@ class World:
         """Whether a piece of work is this process's: they go round."""
         return number % self.size == self.rank
 
+    # Everything below is called by all processes, or by none.
+
     def wait(self) -> None:
         """Until all processes are here.
 
         Raises:
             RuntimeError: one of them was lost.
         """
+        if self.size > 1:
+            self.sum(torch.zeros(1))
+
+    def sum(self, own: Tensor) -> Tensor:
+        """The sum over all processes, in place of each one's own."""
+        if self.size > 1:
+            with self.watched():
+                there = own.to(_device())
+                dist.all_reduce(there)
+            if there is not own:
+                own.copy_(there)
+        return own
+
+    def lead(self, own: Tensor) -> Tensor:
+        """The first process's, in place of each one's own."""
+        if self.size > 1:
+            there = own.to(_device()).contiguous()
+            with self.watched():
+                dist.broadcast(there, 0)
+            if there is not own:
+                own.copy_(there)
+        return own
+
+    def first(self, own: Value) -> Value:
+        """What the first process has, of anything that can be pickled."""
         if self.size == 1:
-            return
+            return own
+        found = [own]
         with self.watched():
-            dist.all_reduce(torch.zeros(1, device=_device()))
+            dist.broadcast_object_list(found, 0, device=_device())
+        return found[0]
+
+    def every(self, own: Value) -> list[Value]:
+        """What each process has, of anything that can be pickled: for small things."""
+        if self.size == 1:
+            return [own]
+        found: list[Any] = [None] * self.size
+        with self.watched():
+            dist.all_gather_object(found, own)
+        return found
+
+    def own(self, count: int) -> slice:
+        """Which of so many rows are this process's, where each takes as many."""
+        return slice(*(rank * count // self.size for rank in (self.rank, self.rank + 1)))
+
+    def joined(self, parts: list[tuple[int, Tensor]], dim: int = 0) -> Tensor:
+        """The parts of all processes as one tensor, in the order of their numbers.
+
+        >>> World().joined([(2, torch.tensor([3])), (0, torch.tensor([1, 2]))])
+        tensor([1, 2, 3])
+        """
+        return torch.cat([values for _, values in self.gathered(parts, dim)], dim)
+
+    def gathered(self, parts: list[tuple[int, Tensor]], dim: int = 0) -> list[tuple[int, Tensor]]:
+        """The parts of all processes, which differ along `dim` alone, by their numbers."""
+        if self.size > 1:
+            parts = [part for each in self._parts(parts, dim) for part in each]
+        return sorted(parts, key=lambda part: part[0])
+
+    def _parts(
+        self, parts: list[tuple[int, Tensor]], dim: int
+    ) -> Iterator[list[tuple[int, Tensor]]]:
+        """Each process's parts, sent as one tensor."""
+        own = torch.cat([values for _, values in parts], dim) if parts else None
+        starts, lengths = [s for s, _ in parts], [values.shape[dim] for _, values in parts]
+        form = None if own is None else (own.shape, own.dtype)
+        device = _device()
+        for rank, (numbers, sizes, known) in enumerate(self.every((starts, lengths, form))):
+            if known is None:
+                continue
+            if rank == self.rank and own is not None:
+                sent = own.to(device).contiguous()
+            else:
+                sent = torch.empty(known[0], dtype=known[1], device=device)
+            with self.watched():
+                dist.broadcast(sent, rank)
+            there = sent if own is None else sent.to(own.device)
+            yield list(zip(numbers, torch.split(there, sizes, dim), strict=True))
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -51,12 +131,22 @@ class World:
         try:
             yield
         except RuntimeError as error:
+            if not _lost(error):
+                raise
             raise wrong(
                 RuntimeError,
                 f"all {self.size} processes to finish",
                 f"process {self.rank} lost another: {str(error).splitlines()[0]}",
-                "run it again with the same folder: what is written stays",
+                "run it again: what was written to a folder stays",
             ) from error
+
+
+def _lost(error: RuntimeError) -> bool:
+    """Whether an error is of what goes between processes, and not of the work itself."""
+    words = str(error).lower()
+    return isinstance(error, dist.DistError) or any(
+        word in words for word in ("connection", "gloo", "nccl", "timed out")
+    )
 
 
 def _device() -> torch.device:

@@ -1,8 +1,7 @@
-"""Rows that are made one after the other, kept in memory or in a folder of files.
+"""Rows that are made part by part, kept in memory or in a folder of files.
 
-In a folder there is a manifest that says what the rows are of, and one file for every so many of
-them, each written in one step: a run that was killed leaves whole files, and goes on after the
-last.
+In a folder there is a manifest that says what the rows are of, and a file for each part, written in
+one step: a run that was killed leaves whole files, and the next one makes the others.
 """
 
 from __future__ import annotations
@@ -12,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
 from captum._engine import store
 from captum._engine.errors import wrong
+from captum._engine.ranks import World
 
 Rows = dict[str, Tensor]  # tensors (n, *) of the same n rows
 
@@ -27,30 +26,30 @@ _NAME = re.compile(r"(\d{12})-(\d{12})\.safetensors")
 class Kept(Protocol):
     """Rows that are there, and take more."""
 
-    @property
-    def done(self) -> int:
-        """How many there are."""
+    def has(self, start: int, end: int) -> bool:
+        """Whether these rows are there as one part."""
 
-    def add(self, rows: Rows) -> None:
-        """More rows, as one part."""
+    def put(self, start: int, rows: Rows) -> None:
+        """Rows from a number on, as one part."""
 
-    def __iter__(self) -> Iterator[Rows]:
-        """The parts, in order."""
+    def mine(self, world: World) -> Iterator[tuple[int, Rows]]:
+        """This process's share of the parts, in order: the number of the first row, and rows."""
 
 
 class InMemory:
-    """Rows in memory."""
+    """Rows in memory: each process has those that it made."""
 
     def __init__(self) -> None:
-        self.done = 0
-        self._parts: list[Rows] = []
+        self._parts: dict[int, Rows] = {}
 
-    def add(self, rows: Rows) -> None:
-        self._parts.append(rows)
-        self.done += _count(rows)
+    def has(self, start: int, end: int) -> bool:
+        return start in self._parts
 
-    def __iter__(self) -> Iterator[Rows]:
-        return iter(self._parts)
+    def put(self, start: int, rows: Rows) -> None:
+        self._parts[start] = rows
+
+    def mine(self, world: World) -> Iterator[tuple[int, Rows]]:
+        return iter(sorted(self._parts.items(), key=lambda part: part[0]))
 
 
 class Shards:
@@ -76,14 +75,6 @@ class Shards:
             left.unlink(missing_ok=True)
         self._parts = parts_of(folder)
 
-    @property
-    def done(self) -> int:
-        """How many rows there are without a gap."""
-        end = 0
-        while end in self._parts:
-            end = self._parts[end][0]
-        return end
-
     def has(self, start: int, end: int) -> bool:
         """Whether these rows are there as one part.
 
@@ -100,9 +91,6 @@ class Shards:
             )
         return found is not None
 
-    def add(self, rows: Rows) -> None:
-        self.put(self.done, rows)
-
     def put(self, start: int, rows: Rows) -> None:
         """Rows from a number on, as one part."""
         end = start + _count(rows)
@@ -110,11 +98,10 @@ class Shards:
         store.write(path, rows, {"start": start})
         self._parts[start] = end, path
 
-    def __iter__(self) -> Iterator[Rows]:
-        end = 0
-        while end in self._parts:
-            end, path = self._parts[end]
-            yield store.read(path)[0]
+    def mine(self, world: World) -> Iterator[tuple[int, Rows]]:
+        for number, (start, (_, path)) in enumerate(sorted(parts_of(self.folder).items())):
+            if world.takes(number):
+                yield start, store.read(path)[0]
 
 
 def parts_of(folder: Path) -> dict[int, tuple[int, Path]]:
@@ -130,45 +117,6 @@ def parts_of(folder: Path) -> dict[int, tuple[int, Path]]:
 def manifest_of(folder: Path) -> dict[str, Any]:
     """What the rows of a folder hang on."""
     return store.read_json(folder / _MANIFEST)
-
-
-class Regular:
-    """Puts rows together, and hands them on so many at a time.
-
-    >>> import torch
-    >>> kept = InMemory()
-    >>> regular = Regular(kept, 4)
-    >>> for part in torch.arange(10).split(3):
-    ...     regular.add({"x": part})
-    >>> regular.close()
-    >>> [len(rows["x"]) for rows in kept]
-    [4, 4, 2]
-    """
-
-    def __init__(self, to: Kept, size: int) -> None:
-        self.to, self.size = to, size
-        self._waiting: list[Rows] = []
-        self._count = 0
-
-    def add(self, rows: Rows) -> None:
-        self._waiting.append(rows)
-        self._count += _count(rows)
-        if self._count >= self.size:
-            whole = self._joined()
-            for start in range(0, self._count - self.size + 1, self.size):
-                self.to.add({k: t[start : start + self.size] for k, t in whole.items()})
-            left = self._count % self.size
-            self._waiting = [{k: t[self._count - left :] for k, t in whole.items()}]
-            self._count = left
-
-    def close(self) -> None:
-        """Hand on what is left."""
-        if self._count:
-            self.to.add(self._joined())
-            self._waiting, self._count = [], 0
-
-    def _joined(self) -> Rows:
-        return {k: torch.cat([rows[k] for rows in self._waiting]) for k in self._waiting[0]}
 
 
 def _count(rows: Rows) -> int:

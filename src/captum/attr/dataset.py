@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from captum._engine import store
 from captum._engine.errors import describe, wrong
 from captum._engine.nest import tensors
+from captum._engine.plan import Plan, rows_of
 from captum._engine.progress import Progress
 from captum._engine.ranks import World
 from captum._engine.shards import Rows, Shards
 from captum._engine.target import as_tensor
 from captum.attr.base import Attribution
-from captum.attr.dataset_plan import Plan, rows_of
 from captum.attr.dataset_store import TARGET, Attributions, flattened, summarise
 from captum.attr.summary import Summarizer
 
@@ -87,19 +87,23 @@ def attribute_dataset(
     progress = Progress(f"{method.get_name()}, a data set", show_progress)
     if out is None:
         assert summarizer is not None  # for mypy: refused above
-        for start, batches in plan.chosen(lambda *_: True, progress):
+        for start, batches in plan.chosen(lambda *_: True):
             summarise(summarizer, asking.rows(start, batches), asking.form)
+            progress.add(sum(map(rows_of, batches)))
         progress.close()
         return None
     folder = Path(out)
     shards = Shards(folder, asking.about(plan), clean=world.rank == 0)
     world.wait()
+
+    def wanted(number: int, start: int, end: int) -> bool:
+        return world.takes(number) and not shards.has(start, end)
+
     with world.watched():
-        for start, batches in plan.chosen(
-            lambda number, start, end: world.takes(number) and not shards.has(start, end), progress
-        ):
+        for start, batches in plan.chosen(wanted):
             shards.put(start, asking.rows(start, batches))
             asking.keep_form(folder)
+            progress.add(sum(map(rows_of, batches)))
     progress.close()
     world.wait()
     found = Attributions(folder)

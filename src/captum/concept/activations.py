@@ -13,6 +13,7 @@ from captum._engine import store
 from captum._engine.errors import describe, wrong
 from captum._engine.layers import layer_values
 from captum._engine.nest import scored, tensors
+from captum._engine.ranks import World
 from captum.concept.concept import Concept
 
 _PARTS = 2  # of a batch that is a pair: inputs, and labels that are not the model's
@@ -37,28 +38,39 @@ class Activations:
         self.model, self.layers, self.inputs, self.folder = model, dict(layers), inputs, folder
         self._known: dict[str, tuple[str, dict[str, Tensor]]] = {}
 
-    def of(self, concept: Concept, state: str = "") -> tuple[str, dict[str, Tensor]]:
-        """A key of all that they hang on, and values (n, F) of every layer for a concept.
+    def of(self, concept: Concept) -> tuple[str, dict[str, Tensor]]:
+        """A key of all that they hang on, and values (n, F) of every layer for a concept."""
+        return self.of_all([concept])[0]
+
+    def of_all(
+        self, concepts: Sequence[Concept], state: str = ""
+    ) -> list[tuple[str, dict[str, Tensor]]]:
+        """The same of several concepts, which processes share.
 
         `state` is the digest of what is in the model, where the caller knows it.
         """
-        if concept.data_iter is None:
+        world = World.now()
+        state = state or store.digest_of_model(self.model)
+        keys: list[str] = []
+        own: list[tuple[int, dict[str, Tensor]]] = []
+        for number, concept in enumerate(concepts):
+            batches = _batches(concept)
+            keys.append(store.digest(state, ",".join(sorted(self.layers)), self.inputs, batches))
+            if world.takes(number) and keys[-1] not in self._known:
+                own.append((number, self._found(concept, keys[-1], batches)))
+        if any(other != keys for other in world.every(keys)):
             raise wrong(
                 ValueError,
-                f"examples of {concept!r}",
-                "data_iter=None, and no stored vectors of it",
-                "Concept(0, 'striped', loader)",
+                "the same examples of concepts in all processes",
+                "others in some of them",
+                "loaders that do not shuffle",
             )
-        batches = [as_inputs(batch) for batch in concept.data_iter]
-        if not batches:
-            raise wrong(ValueError, f"examples of {concept!r}", "none", "a loader that yields some")
-        state = state or store.digest_of_model(self.model)
-        key = store.digest(state, ",".join(sorted(self.layers)), self.inputs, batches)
-        if key not in self._known:
-            # What was made of another model will not be asked for again.
-            self._known = {k: v for k, v in self._known.items() if v[0] == state}
-            self._known[key] = state, self._found(concept, key, batches)
-        return key, self._known[key][1]
+        # What was made of another model will not be asked for again.
+        self._known = {key: known for key, known in self._known.items() if known[0] == state}
+        for name in self.layers:
+            for number, values in world.gathered([(n, found[name]) for n, found in own]):
+                self._known.setdefault(keys[number], (state, {}))[1][name] = values
+        return [(key, self._known[key][1]) for key in keys]
 
     def _found(self, concept: Concept, key: str, batches: Sequence[Any]) -> dict[str, Tensor]:
         if self.folder is None:
@@ -75,6 +87,21 @@ class Activations:
             layer_values(self.model, self.layers, batch, inputs=self.inputs) for batch in batches
         ]
         return {name: torch.cat([flattened(p[name]) for p in parts]) for name in self.layers}
+
+
+def _batches(concept: Concept) -> list[Any]:
+    """A concept's examples, as the model takes them."""
+    if concept.data_iter is None:
+        raise wrong(
+            ValueError,
+            f"examples of {concept!r}",
+            "data_iter=None, and no stored vectors of it",
+            "Concept(0, 'striped', loader)",
+        )
+    batches = [as_inputs(batch) for batch in concept.data_iter]
+    if not batches:
+        raise wrong(ValueError, f"examples of {concept!r}", "none", "a loader that yields some")
+    return batches
 
 
 def as_inputs(batch: Any) -> Any:

@@ -16,7 +16,8 @@ from captum._engine import store
 from captum._engine.errors import wrong
 from captum._engine.layers import modules_of
 from captum._engine.model import device_of
-from captum._engine.nest import map_tensors
+from captum._engine.nest import map_tensors, tensors
+from captum._engine.ranks import World
 from captum.attr.base import LayerAttribution
 from captum.attr.input_x_gradient import LayerGradientXActivation
 from captum.concept.activations import Activations, flattened
@@ -203,25 +204,26 @@ class TCAV(ConceptInterpreter):
             ValueError: a set of fewer than two concepts, or without examples.
         """
         sets = check_sets(experimental_sets)
-        state = store.digest_of_model(self.model)
+        self.concepts.update(concept for each in sets for concept in each)
+        sets = [each for each in sets if not self._stored(each)]
+        # As they come, each once: a concept may be in several sets.
+        needed = list(dict.fromkeys(concept for each in sets for concept in each))
+        made = self.activations.of_all(needed, store.digest_of_model(self.model))
+        known = dict(zip(needed, made, strict=True))
+        world = World.now()
+        # One process trains: what is drawn there is one draw for all.
+        stats = [
+            self._trained(each, layer, [known[c] for c in each], force_train).stats
+            for each in sets if world.rank == 0
+            for layer in self.layers
+        ]  # fmt: skip
+        shared = iter(
+            world.first(map_tensors(lambda t: t.cpu(), stats) if world.size > 1 else stats)
+        )
         for each in sets:
-            self.concepts.update(each)
-            name = concepts_to_str(each)
-            if self._stored(each):
-                continue
-            keys, values = zip(*(self.activations.of(c, state) for c in each), strict=True)
-            options = repr(self.classifier_kwargs), type(self.classifier).__qualname__
             for layer in self.layers:
-                rows = [value[layer] for value in values]
-                key = store.digest([c.identifier for c in each], keys, layer, options)
-                known = self.cavs[name].get(layer)
-                if known is None and self._keeps:
-                    known = CAV.load(self.save_path, self.model_id, each, layer)
-                if force_train or known is None or (known.stats or {}).get("key") != key:
-                    known = self._trained(each, layer, rows, key)
-                    if self._keeps:
-                        known.save()
-                self.cavs[name][layer] = known
+                found = CAV(each, layer, next(shared), self.save_path, self.model_id)
+                self.cavs[concepts_to_str(each)][layer] = found
         return self.cavs
 
     def load_cavs(self, concepts: list[Concept]) -> tuple[list[str], dict[Concept, list[str]]]:
@@ -242,8 +244,7 @@ class TCAV(ConceptInterpreter):
 
     def generate_all_activations(self) -> None:
         """Make the activations of all concepts that were seen so far."""
-        for concept in self.concepts:
-            self.activations.of(concept)
+        self.activations.of_all(sorted(self.concepts, key=lambda concept: concept.identifier))
 
     def generate_activations(self, concept_layers: Mapping[Concept, Sequence[str]]) -> None:
         """Make the activations of concepts.
@@ -251,8 +252,7 @@ class TCAV(ConceptInterpreter):
         Args:
             concept_layers: the concepts, and layers, of which all are made at once.
         """
-        for concept in concept_layers:
-            self.activations.of(concept)
+        self.activations.of_all(list(concept_layers))
 
     def generate_activation(self, layers: str | Sequence[str], concept: Concept) -> None:
         """Make the activations of a concept.
@@ -271,8 +271,26 @@ class TCAV(ConceptInterpreter):
         return set(self.layers) <= set(self.cavs[name]) or not self.load_cavs(concepts)[0]
 
     def _trained(
-        self, concepts: list[Concept], layer: str, rows: Sequence[Tensor], key: str
+        self,
+        concepts: list[Concept],
+        layer: str,
+        made: Sequence[tuple[str, Mapping[str, Tensor]]],
+        force: bool,
     ) -> CAV:
+        """The vectors of a set at a layer, of its concepts' activations; or those there are."""
+        options = repr(self.classifier_kwargs), type(self.classifier).__qualname__
+        keys = [key for key, _ in made]
+        key = store.digest([c.identifier for c in concepts], keys, layer, options)
+        known = self.cavs[concepts_to_str(concepts)].get(layer)
+        if known is None and self._keeps:
+            known = CAV.load(self.save_path, self.model_id, concepts, layer)
+        if force or known is None or (known.stats or {}).get("key") != key:
+            known = self._fitted(concepts, layer, [values[layer] for _, values in made], key)
+            if self._keeps:
+                known.save()
+        return known
+
+    def _fitted(self, concepts: list[Concept], layer: str, rows: Sequence[Tensor], key: str) -> CAV:
         labels = [
             torch.full((len(row),), concept.id) for row, concept in zip(rows, concepts, strict=True)
         ]
@@ -291,7 +309,22 @@ class TCAV(ConceptInterpreter):
     def _slopes(
         self, inputs: Any, target: Any, args: Any, kwargs: Mapping[str, Any]
     ) -> dict[str, Tensor]:
-        """What stands for the slopes at every layer, (N, F)."""
+        """What stands for the slopes at every layer, (N, F); processes share the inputs."""
+        world = World.now()
+        count = _rows(inputs, target, args, kwargs) if world.size > 1 else None
+        if count is None:
+            return self._own_slopes(inputs, target, args, kwargs)
+        mine = world.own(count)
+        parts: dict[str, list[tuple[int, Tensor]]] = {layer: [] for layer in self.layers}
+        if mine.start < mine.stop:
+            asked = target[mine] if _has_rows(target) else target
+            own = self._own_slopes(map_tensors(lambda t: t[mine], inputs), asked, args, kwargs)
+            parts = {layer: [(mine.start, own[layer])] for layer in self.layers}
+        return {layer: world.joined(part) for layer, part in parts.items()}
+
+    def _own_slopes(
+        self, inputs: Any, target: Any, args: Any, kwargs: Mapping[str, Any]
+    ) -> dict[str, Tensor]:
         device = device_of(self.model)
         there = map_tensors(lambda t: t.to(device), inputs)
         modules = list(self._modules.values())
@@ -311,6 +344,19 @@ class TCAV(ConceptInterpreter):
         # Gradients at several layers come from one pass; other methods take layers out of it.
         made = attributed(modules) if together else [attributed(each) for each in modules]
         return dict(zip(self._modules, map(flattened, made), strict=True))
+
+
+def _has_rows(target: Any) -> bool:
+    return isinstance(target, list) or (isinstance(target, Tensor) and target.ndim > 0)
+
+
+def _rows(inputs: Any, target: Any, args: Any, kwargs: Mapping[str, Any]) -> int | None:
+    """N, where everything that has rows plainly has one for each of the N inputs."""
+    counts = {len(t) if t.ndim else 0 for t in tensors(inputs)}
+    if _has_rows(target):
+        counts.add(len(target))
+    beside = any(True for _ in tensors((args, dict(kwargs))))
+    return counts.pop() if len(counts) == 1 and not beside else None
 
 
 def _scores(slopes: Tensor, vectors: Tensor) -> dict[str, Tensor]:

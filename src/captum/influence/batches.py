@@ -16,6 +16,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 from captum._engine.errors import describe, wrong
 from captum._engine.nest import is_real, tensors
 from captum._engine.per_sample.source import Batch
+from captum._engine.plan import Plan
+from captum._engine.ranks import World
 
 _BYTES = 1 << 20  # of inputs that go through at once
 _ID_BYTES = 512  # what a token id weighs there: it becomes an embedding
@@ -41,7 +43,7 @@ def loader_of(data: Data, batch_size: int | None, name: str = "train_dataset") -
                 "batch_size=256",
             )
         if type(data) is TensorDataset:
-            return Slices(data, batch_size)
+            return Slices(data, max(batch_size, _MOST))
         # A generator of its own: a loader draws a seed for its workers, and they are none here.
         return DataLoader(data, batch_size, shuffle=False, generator=torch.Generator())
     raise wrong(
@@ -56,29 +58,18 @@ class Slices:
     """A data set of tensors, cut along their rows instead of gathered row by row."""
 
     def __init__(self, dataset: TensorDataset, size: int) -> None:
-        self.dataset, self.size = dataset, max(size, _MOST)
+        self.dataset, self.size = dataset, size
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         for start in range(0, len(self.dataset), self.size):
             yield tuple(t[start : start + self.size] for t in self.dataset.tensors)
 
 
-def batches(data: Data, device: torch.device, skip: int = 0) -> Iterator[Batch]:
-    """The batches of a loader, or a single one: small ones put together, large ones cut.
-
-    The first `skip` examples are left out.
-    """
+def batches(data: Data, device: torch.device) -> Iterator[Batch]:
+    """The batches of a loader, or a single one: small ones put together, large ones cut."""
     waiting: list[Batch] = []
-    single = isinstance(data, tuple | list | Mapping)
-    for given in [data] if single else data:
-        batch = as_batch(given)
-        left = min(skip, len(batch))
-        skip -= left
-        if left:
-            if left == len(batch):
-                continue
-            batch = batch.narrow(left, len(batch) - left)
-        batch = batch.to(device)
+    for given in [data] if is_single(data) else data:
+        batch = as_batch(given).to(device)
         size = _size(batch)
         if waiting and (
             sum(map(len, waiting)) + len(batch) > size or not _alike(waiting[0], batch)
@@ -111,9 +102,16 @@ def groups(data: Data, device: torch.device, most: int) -> Iterator[list[Batch]]
 def questions(data: Data, device: torch.device, weight: int) -> list[list[Batch]]:
     """Test examples in groups whose gradients, of `weight` bytes each, are held at once.
 
-    Every group meets all of the training data.
+    Every group meets all of the training data. Each process asks all of them.
     """
+    if World.now().size > 1 and not is_single(data):
+        Plan.of(data, 1)  # in the data's order, or refused
     return list(groups(data, device, max(1, _HELD_BYTES // max(1, weight))))
+
+
+def is_single(data: Data) -> bool:
+    """Whether data is one batch, and not what yields some."""
+    return isinstance(data, tuple | list | Mapping)
 
 
 def as_batch(given: Any) -> Batch:

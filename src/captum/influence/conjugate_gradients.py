@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from captum._engine.errors import wrong
-from captum._engine.per_sample.curvature import Hessian, conjugate_gradients
+from captum._engine.per_sample.curvature import conjugate_gradients
 from captum._engine.per_sample.factors import Whole
 from captum._engine.per_sample.source import Factors, GradientSource
-from captum.influence.batches import Data, batches
+from captum.influence.batches import Data
 from captum.influence.checkpoints import Load, load_state
 from captum.influence.losses import LossFunction
 from captum.influence.solved import SolvedInfluence
@@ -54,6 +54,8 @@ class ConjugateGradientInfluence(SolvedInfluence):
             [1.6000, 6.4000]])
     """
 
+    _together = True  # each product is a sum over processes
+
     def __init__(
         self,
         model: nn.Module,
@@ -91,7 +93,7 @@ class ConjugateGradientInfluence(SolvedInfluence):
         self.n_steps, self.tol, self.damping = n_steps, tol, damping
 
     def _solver(self, source: GradientSource) -> Callable[[Factors], Factors]:
-        hessian = Hessian(source, batches(self.hessian_dataloader, self.device))
+        hessian = self._hessian(source)
 
         def times(vectors: Tensor) -> Tensor:
             return hessian.times(vectors) + self.damping * vectors

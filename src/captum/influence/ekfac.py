@@ -13,10 +13,14 @@ from captum._engine.nest import first_tensor
 from captum._engine.per_sample.fisher import Fisher
 from captum._engine.per_sample.source import Batch, Factors, GradientSource
 from captum._engine.progress import Progress
-from captum.influence.batches import Data, batches, count
+from captum.influence.batches import Data, batches
 from captum.influence.checkpoints import Load, load_state
 from captum.influence.losses import LossFunction
+from captum.influence.sharing import Share
 from captum.influence.solved import SolvedInfluence
+
+_BLOCK = 512  # examples whose draws hang together
+_FEW = 8  # examples that show what kinds of gradients there are
 
 # Targets for outputs, drawn from the distribution that the loss is the log-likelihood of.
 Draw = Callable[[Any, torch.Generator], Any]
@@ -120,24 +124,35 @@ class EKFACInfluence(SolvedInfluence):
             )
         self.draws, self.damping, self.draw, self.seed = draws, damping, draw, seed
         progress = Progress(self.get_name(), show_progress)
-        total = count(self.hessian_dataloader)
-        if total is not None:
-            progress.expect(2 * draws * total)
+        share = Share(self.hessian_dataloader, self.device)
+        if share.expected is not None:
+            progress.expect(2 * draws * share.expected)
         with self._opened() as source:
-            self._fisher = Fisher(lambda: self._drawn(source, progress))
+            first = next(batches(self.hessian_dataloader, self.device))
+            (like,) = self._of_drawn(
+                source, first.narrow(0, min(_FEW, len(first))), torch.Generator(), 1
+            )
+            self._fisher = Fisher(like, lambda: self._drawn(source, share, progress), share.world)
         progress.close()
         self._examples = self._fisher.count // draws
 
     def _solver(self, source: GradientSource) -> Callable[[Factors], Factors]:
         return lambda found: self._fisher.solved(found, self.damping)
 
-    def _drawn(self, source: GradientSource, progress: Progress) -> Iterator[Factors]:
-        """The gradients of drawn targets, the same ones in every pass."""
-        generator = torch.Generator().manual_seed(self.seed)
-        for batch in batches(self.hessian_dataloader, self.device):
-            with torch.no_grad():
-                output = self.model(*batch.args, **batch.kwargs)
-            for _ in range(self.draws):
-                targets = self.draw(output, generator)
-                yield source.factors(Batch(batch.args, batch.kwargs, targets))
-                progress.add(len(batch))
+    def _drawn(self, source: GradientSource, share: Share, progress: Progress) -> Iterator[Factors]:
+        """The gradients of drawn targets, the same ones in every pass, whoever draws them."""
+        for first, block in share.blocks(_BLOCK, lambda start, end: True):
+            generator = torch.Generator().manual_seed(self.seed + first)
+            for batch in block:
+                for found in self._of_drawn(source, batch, generator, self.draws):
+                    yield found
+                    progress.add(len(batch))
+
+    def _of_drawn(
+        self, source: GradientSource, batch: Batch, generator: torch.Generator, draws: int
+    ) -> Iterator[Factors]:
+        with torch.no_grad():
+            output = self.model(*batch.args, **batch.kwargs)
+        for _ in range(draws):
+            targets = self.draw(output, generator)
+            yield source.factors(Batch(batch.args, batch.kwargs, targets))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import reduce
 from typing import Any
@@ -14,13 +14,14 @@ from captum._engine.errors import wrong
 from captum._engine.layers import parameters_of
 from captum._engine.model import device_of
 from captum._engine.per_sample.curvature import Hessian, inverse_root, lanczos
-from captum._engine.per_sample.source import Factors, GradientSource
+from captum._engine.per_sample.source import Factors, GradientSource, Loss
 from captum._engine.progress import Progress
 from captum.influence.base import DataInfluence, KMostInfluentialResults
-from captum.influence.batches import Data, batches, count, loader_of
+from captum.influence.batches import Data, loader_of
 from captum.influence.checkpoints import Checkpoints, Load, load_state
 from captum.influence.losses import LossFunction, summed
-from captum.influence.scoring import scored
+from captum.influence.scoring import rowwise, scored
+from captum.influence.sharing import Share
 
 
 class InfluenceFunctionBase(DataInfluence):
@@ -79,11 +80,14 @@ class InfluenceFunctionBase(DataInfluence):
         with self._checkpoints.opened():
             yield GradientSource(self.model, self._loss, self._names)
 
-    def _progress(self, data: Data, show: bool, times: int = 1) -> Progress:
+    def _hessian(self, source: GradientSource) -> Hessian:
+        share = Share(self.hessian_dataloader, self.device)
+        return Hessian(source, (batch for _, batch in share.batches()), share.world)
+
+    def _progress(self, share: Share, show: bool, times: int = 1) -> Progress:
         progress = Progress(self.get_name(), show)
-        total = None if isinstance(data, tuple | list | dict) else count(data)
-        if total is not None:
-            progress.expect(total * times)
+        if share.expected is not None:
+            progress.expect(share.expected * times)
         return progress
 
 
@@ -113,15 +117,17 @@ class IntermediateQuantitiesInfluenceFunction(InfluenceFunctionBase):
             ValueError: k below 1; batch normalisation in training mode.
         """
         queries = self.compute_intermediate_quantities(inputs, test=True, return_on_cpu=False)
+        share = Share(self.train_dataloader, self.device)
         with self._opened() as source:
             return scored(
                 [queries],
                 lambda vectors: vectors,
-                lambda: batches(self.train_dataloader, self.device),
+                share.batches,
                 lambda vectors, batch: vectors @ self._embedded(source.factors(batch)).T,
                 k,
                 proponents,
-                self._progress(self.train_dataloader, show_progress),
+                self._progress(share, show_progress),
+                share.world,
             )
 
     def self_influence(self, inputs_dataset: Data = None, show_progress: bool = False) -> Tensor:
@@ -132,14 +138,7 @@ class IntermediateQuantitiesInfluenceFunction(InfluenceFunctionBase):
             show_progress: a progress bar of examples.
         """
         data = self.train_dataloader if inputs_dataset is None else inputs_dataset
-        progress = self._progress(data, show_progress)
-        parts = []
-        with self._opened() as source:
-            for batch in batches(data, self.device):
-                parts.append(self._embedded(source.factors(batch)).square().sum(1))
-                progress.add(len(batch))
-        progress.close()
-        return torch.cat(parts)
+        return self._rowwise(data, lambda rows: rows.square().sum(1), self._loss, show_progress)
 
     def compute_intermediate_quantities(
         self,
@@ -159,16 +158,22 @@ class IntermediateQuantitiesInfluenceFunction(InfluenceFunctionBase):
             test: by the loss of test examples.
         """
         loss = self._test_loss if test else self._loss
-        progress = self._progress(inputs_dataset, show_progress)
-        rows = []
-        with self._opened() as source:
-            for batch in batches(inputs_dataset, self.device):
-                rows.append(self._embedded(source.factors(batch, loss)))
-                progress.add(len(batch))
-        progress.close()
-        found = torch.cat(rows)
+        found = self._rowwise(inputs_dataset, lambda rows: rows, loss, show_progress)
         found = found.sum(0, keepdim=True) if aggregate else found
         return found.cpu() if return_on_cpu else found
+
+    def _rowwise(
+        self, data: Data, of: Callable[[Tensor], Tensor], loss: Loss, show: bool
+    ) -> Tensor:
+        """What is made of each example's vector, of a data set."""
+        share = Share(data, self.device)
+        with self._opened() as source:
+            return rowwise(
+                share.batches(),
+                lambda batch: of(self._embedded(source.factors(batch, loss))),
+                self._progress(share, show),
+                share.world,
+            )
 
     def _embedded(self, found: Factors) -> Tensor:
         """Gradients times R, (N, k), a parameter after the other."""
@@ -266,7 +271,7 @@ class NaiveInfluenceFunction(IntermediateQuantitiesInfluenceFunction):
         self.hessian_reg, self.hessian_inverse_tol = hessian_reg, hessian_inverse_tol
         self.projection_on_cpu = projection_on_cpu
         with self._opened() as source:
-            matrix = Hessian(source, batches(self.hessian_dataloader, self.device)).matrix()
+            matrix = self._hessian(source).matrix()
         identity = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
         self._keep(inverse_root(identity, matrix, projection_dim, hessian_reg, hessian_inverse_tol))
 
@@ -352,7 +357,7 @@ class ArnoldiInfluenceFunction(IntermediateQuantitiesInfluenceFunction):
         progress = Progress(self.get_name(), show_progress)
         progress.expect(arnoldi_dim)
         with self._opened() as source:
-            hessian = Hessian(source, batches(self.hessian_dataloader, self.device))
+            hessian = self._hessian(source)
             like = next(iter(source.parameters.values()))
             generator = torch.Generator().manual_seed(seed)
             start = torch.randn(hessian.size, generator=generator).to(like)

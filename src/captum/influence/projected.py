@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import reduce
 from itertools import islice
 from pathlib import Path
@@ -18,12 +18,13 @@ from captum._engine.layers import parameters_of
 from captum._engine.per_sample.sketch import Sketch
 from captum._engine.per_sample.source import Batch, GradientSource, Loss
 from captum._engine.progress import Progress
-from captum._engine.shards import InMemory, Kept, Regular, Rows, Shards
+from captum._engine.shards import InMemory, Kept, Rows, Shards
 from captum.influence.base import KMostInfluentialResults
 from captum.influence.batches import Data, batches, count
 from captum.influence.checkpoints import Load, load_state
 from captum.influence.losses import LossFunction
-from captum.influence.scoring import scored
+from captum.influence.scoring import rowwise, scored
+from captum.influence.sharing import Share
 from captum.influence.tracin import TracInCPBase
 
 _SHARD = 2048  # examples of a file
@@ -74,6 +75,7 @@ class ProjectedInfluence(TracInCPBase):
         names = parameters_of(model, layers, "layers=['layer4', 'fc']")
         self._source = GradientSource(model, self._loss, names)
         self._sketch = Sketch(self._source.parameters, projection_dim, seed)
+        self._share = Share(self.train_dataloader, self.device)
         self._kept: list[Kept] = []
         self._rates: list[float] = []
         self._project(show_progress)
@@ -98,7 +100,8 @@ class ProjectedInfluence(TracInCPBase):
             ValueError: k below 1; batch normalisation in training mode.
         """
         progress = Progress(self.get_name(), show_progress)
-        progress.expect(self._kept[0].done)
+        if self._share.expected is not None:
+            progress.expect(self._share.expected)
 
         def ask(given: Data) -> list[Tensor]:
             return self._solved(list(map(vectors_of, self._rows_of(given, self._test_loss))))
@@ -107,7 +110,7 @@ class ProjectedInfluence(TracInCPBase):
             met = zip(queries, map(vectors_of, parts), strict=True)
             return self._weighed(reduce(Tensor.add, [q @ v.T for q, v in met]), parts)
 
-        return scored([inputs], ask, self._parts, meet, k, proponents, progress)
+        return scored([inputs], ask, self._parts, meet, k, proponents, progress, self._share.world)
 
     def self_influence(self, inputs: Data = None, show_progress: bool = False) -> Tensor:
         """Scores of examples for themselves, (N,).
@@ -116,13 +119,16 @@ class ProjectedInfluence(TracInCPBase):
             inputs: other examples than the training data, as a batch or a DataLoader.
             show_progress: accepted: the training data's projections are kept.
         """
-        found = []
-        for parts in self._parts() if inputs is None else [self._rows_of(inputs, self._loss)]:
+
+        def of(parts: list[Rows]) -> Tensor:
             vectors = list(map(vectors_of, parts))
             met = zip(self._solved(vectors), vectors, strict=True)
             rows = reduce(Tensor.add, [(q * v).sum(1) for q, v in met])
-            found.append(self._weighed(rows, parts))
-        return torch.cat(found)
+            return self._weighed(rows, parts)
+
+        if inputs is not None:
+            return of(self._rows_of(inputs, self._loss))
+        return rowwise(self._parts(), of, Progress(), self._share.world)
 
     def compute_intermediate_quantities(self, inputs: Data) -> list[Tensor]:
         """The projected gradients of examples at every checkpoint, (M, D) each.
@@ -149,24 +155,24 @@ class ProjectedInfluence(TracInCPBase):
     # ------------------------------------------------------------------------ what is kept
 
     def _project(self, show: bool) -> None:
+        share = self._share
         progress = Progress(f"{self.get_name()}: projections", show)
-        total = count(self.train_dataloader)
         with self._checkpoints.opened() as checkpoints:
-            if total is not None:
-                progress.expect(total * len(checkpoints))
+            if share.expected is not None:
+                progress.expect(share.expected * len(checkpoints))
             for c in range(len(checkpoints)):
                 self._rates.append(checkpoints.use(c))
-                kept = self._opened(c, total)
-                regular = Regular(kept, _SHARD)
-                progress.add(kept.done)
-                for batch in batches(self.train_dataloader, self.device, skip=kept.done):
-                    regular.add(self._rows(batch, self._loss))
-                    progress.add(len(batch))
-                regular.close()
+                kept = self._opened(c)
+                lacking = None if self.path is None else _lacking(kept)
+                for start, block in share.blocks(_SHARD, lacking):
+                    made = [self._rows(batch, self._loss) for batch in block]
+                    kept.put(start, {k: torch.cat([rows[k] for rows in made]) for k in made[0]})
+                    progress.add(sum(map(len, block)))
                 self._kept.append(kept)
         progress.close()
+        share.world.wait()
 
-    def _opened(self, checkpoint: int, total: int | None) -> Kept:
+    def _opened(self, checkpoint: int) -> Kept:
         """Where a checkpoint's rows are kept; in a folder, beside what they hang on."""
         if self.path is None:
             return InMemory()
@@ -176,18 +182,22 @@ class ProjectedInfluence(TracInCPBase):
             "model": store.digest_of_model(self.model),
             "layers": self.layers,
             "loss": getattr(self.loss_fn, "__qualname__", repr(self.loss_fn)),
-            "examples": total,
+            "examples": count(self.train_dataloader),
             "first examples": store.digest([first.args, dict(first.kwargs), first.targets]),
             "projection_dim": self.projection_dim,
             "seed": self.seed,
             "dtype": str(self.dtype),
         }
-        return Shards(self.path / f"checkpoint-{checkpoint}", about)
+        world = self._share.world
+        kept = Shards(self.path / f"checkpoint-{checkpoint}", about, clean=world.rank == 0)
+        world.wait()
+        return kept
 
-    def _parts(self) -> Iterator[list[Rows]]:
-        """The rows of all checkpoints, for some training examples after the other."""
-        for parts in zip(*self._kept, strict=True):
-            yield [{k: t.to(self.device) for k, t in rows.items()} for rows in parts]
+    def _parts(self) -> Iterator[tuple[int, list[Rows]]]:
+        """This process's rows at all checkpoints, for some training examples after the other."""
+        for parts in zip(*(kept.mine(self._share.world) for kept in self._kept), strict=True):
+            rows = [{k: t.to(self.device) for k, t in part.items()} for _, part in parts]
+            yield parts[0][0], rows
 
     def _rows_of(self, inputs: Data, loss: Loss) -> list[Rows]:
         """The rows of other examples at every checkpoint."""
@@ -204,6 +214,11 @@ class ProjectedInfluence(TracInCPBase):
         lengths = torch.linalg.vector_norm(vectors, dim=1)
         vectors = vectors / lengths.clamp_min(torch.finfo(lengths.dtype).tiny)[:, None]
         return {_VECTORS: vectors.to(self.dtype), _LENGTHS: lengths, **self._beside(batch)}
+
+
+def _lacking(kept: Kept) -> Callable[[int, int], bool]:
+    """Which parts are still to be made."""
+    return lambda start, end: not kept.has(start, end)
 
 
 def vectors_of(rows: Rows) -> Tensor:

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from captum._engine.errors import wrong
 from captum._engine.layers import layer_values, modules_of
 from captum._engine.nest import scored
+from captum._engine.plan import Plan
+from captum._engine.ranks import World
 from captum.influence.base import DataInfluence
 from captum.influence.batches import Data, loader_of
 from captum.influence.sinks import TopK
@@ -121,11 +123,13 @@ class SimilarityInfluence(DataInfluence):
         largest = self.similarity_direction == "max"
         sinks = {name: TopK(top_k, largest) for name in self.layers}
         queries = self._values(inputs, additional_forward_args)
-        for batch in self._loader:
+        world = World.now()
+        plan = Plan.of(self._loader, 1, ordered=world.size > 1)
+        for start, (batch,) in plan.chosen(lambda number, start, end: world.takes(number)):
             there = tuple(batch) if isinstance(batch, list) else batch
             for name, value in self._values(there, additional_forward_args).items():
-                sinks[name].add(self.similarity_metric(queries[name], value))
-        found = {name: sink.result() for name, sink in sinks.items()}
+                sinks[name].add(start, self.similarity_metric(queries[name], value))
+        found = {name: sink.result(world) for name, sink in sinks.items()}
         return {name: (each.indices, each.influence_scores) for name, each in found.items()}
 
     def _values(self, batch: Any, args: Any) -> dict[str, Tensor]:

@@ -8,63 +8,64 @@ import torch
 from torch import Tensor
 
 from captum._engine.errors import describe, wrong
+from captum._engine.ranks import World
 from captum.influence.base import KMostInfluentialResults
 
 
 class Sink(Protocol):
-    """Takes scores (M, n) of n training examples after the other."""
+    """Takes scores (M, n) of the training examples from number `start` on."""
 
-    def add(self, scores: Tensor) -> None: ...
+    def add(self, start: int, scores: Tensor) -> None: ...
 
 
 class Matrix:
     """All of them, (M, N)."""
 
     def __init__(self) -> None:
-        self._parts: list[Tensor] = []
+        self._parts: list[tuple[int, Tensor]] = []
 
-    def add(self, scores: Tensor) -> None:
-        self._parts.append(scores)
+    def add(self, start: int, scores: Tensor) -> None:
+        self._parts.append((start, scores))
 
-    def result(self) -> Tensor:
-        return torch.cat(self._parts, 1)
+    def result(self, world: World) -> Tensor:
+        return world.joined(self._parts, 1)
 
 
 class TopK:
     """The K largest of each row, or the least; memory does not grow with what passes.
 
     >>> top = TopK(2)
-    >>> top.add(torch.tensor([[1., 5., 3.]]))
-    >>> top.add(torch.tensor([[4., 0.]]))
-    >>> top.result().indices
+    >>> top.add(0, torch.tensor([[1., 5., 3.]]))
+    >>> top.add(3, torch.tensor([[4., 0.]]))
+    >>> top.result(World()).indices
     tensor([[1, 3]])
     """
 
     def __init__(self, k: int, largest: bool = True) -> None:
         self.k, self.largest = k, largest
-        self._seen = 0
-        self._scores: Tensor | None = None
-        self._indices: Tensor | None = None
+        self._found: tuple[Tensor, Tensor] | None = None  # scores, indices
 
-    def add(self, scores: Tensor) -> None:
+    def add(self, start: int, scores: Tensor) -> None:
         values, indices = self._top(scores)
-        indices = indices + self._seen
-        self._seen += scores.shape[1]
-        if self._scores is not None and self._indices is not None:
-            values = torch.cat([self._scores, values], 1)
-            indices = torch.cat([self._indices, indices], 1)
+        indices = indices + start
+        if self._found is not None:
+            values = torch.cat([self._found[0], values], 1)
+            indices = torch.cat([self._found[1], indices], 1)
             values, places = self._top(values)
             indices = indices.gather(1, places)
-        self._scores, self._indices = values, indices
+        self._found = values, indices
 
     def _top(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         values, places = scores.topk(min(self.k, scores.shape[1]), 1, largest=self.largest)
         return values, places
 
-    def result(self) -> KMostInfluentialResults:
-        assert self._indices is not None  # for mypy: there is training data
-        assert self._scores is not None
-        return KMostInfluentialResults(self._indices, self._scores)
+    def result(self, world: World) -> KMostInfluentialResults:
+        own = self._found
+        values, indices = (
+            world.joined([] if own is None else [(world.rank, own[i])], 1) for i in range(2)
+        )
+        values, places = self._top(values)
+        return KMostInfluentialResults(indices.gather(1, places), values)
 
 
 def joined(

@@ -11,16 +11,19 @@ from torch import Tensor
 
 from captum._engine.per_sample.factors import inner
 from captum._engine.per_sample.source import Batch, Factors, GradientSource
+from captum._engine.ranks import World
 from captum.influence.base import KMostInfluentialResults
-from captum.influence.batches import Data, batches, questions
+from captum.influence.batches import Data, questions
 from captum.influence.functions import InfluenceFunctionBase
-from captum.influence.scoring import scored
+from captum.influence.scoring import rowwise, scored
+from captum.influence.sharing import Share
 
 
 class SolvedInfluence(InfluenceFunctionBase):
     """Scores ∇ℓ(z')ᵀ H⁻¹ ∇ℓ(z), with H⁻¹ ∇ℓ(z') made first, whatever H is."""
 
     _examples = 1  # whose mean H is; 1 where it is their sum
+    _together = False  # solving takes all processes: each of them solves for every example
 
     @abstractmethod
     def _solver(self, source: GradientSource) -> Callable[[Factors], Factors]:
@@ -48,6 +51,7 @@ class SolvedInfluence(InfluenceFunctionBase):
         with self._opened() as source:
             solved = self._solver(source)
             asked = questions(inputs, self.device, source.nbytes)
+            share = Share(self.train_dataloader, self.device)
 
             def ask(group: list[Batch]) -> list[Factors]:
                 return [solved(source.factors(batch, self._test_loss)) for batch in group]
@@ -59,11 +63,12 @@ class SolvedInfluence(InfluenceFunctionBase):
             return scored(
                 asked,
                 ask,
-                lambda: batches(self.train_dataloader, self.device),
+                share.batches,
                 meet,
                 k,
                 proponents,
-                self._progress(self.train_dataloader, show_progress, len(asked)),
+                self._progress(share, show_progress, len(asked)),
+                share.world,
             )
 
     def self_influence(self, inputs: Data = None, show_progress: bool = False) -> Tensor:
@@ -74,15 +79,15 @@ class SolvedInfluence(InfluenceFunctionBase):
             show_progress: a progress bar of examples.
         """
         data = self.train_dataloader if inputs is None else inputs
-        progress = self._progress(data, show_progress)
-        parts = []
+        share = Share(data, self.device, World() if self._together else None)
         with self._opened() as source:
             solved = self._solver(source)
-            for batch in batches(data, self.device):
+
+            def of(batch: Batch) -> Tensor:
                 here = source.factors(batch)
                 found = solved(here)
                 rows = [(found[name].flat() * here[name].flat()).sum(1) for name in here]
-                parts.append(reduce(Tensor.add, rows) / self._examples)
-                progress.add(len(batch))
-        progress.close()
-        return torch.cat(parts)
+                return reduce(Tensor.add, rows) / self._examples
+
+            progress = self._progress(share, show_progress)
+            return rowwise(share.batches(), of, progress, share.world)

@@ -16,10 +16,11 @@ from captum._engine.per_sample.factors import Whole, inner, side_by_side
 from captum._engine.per_sample.source import Batch, Factors, GradientSource
 from captum._engine.progress import Progress
 from captum.influence.base import DataInfluence, KMostInfluentialResults
-from captum.influence.batches import Data, batches, count, groups, loader_of, questions
+from captum.influence.batches import Data, batches, loader_of, questions
 from captum.influence.checkpoints import Checkpoints, Load, load_state
 from captum.influence.losses import LossFunction, summed
-from captum.influence.scoring import scored
+from captum.influence.scoring import rowwise, scored
+from captum.influence.sharing import Share
 
 _BLOCK = 4096  # training examples between two changes of the checkpoint
 
@@ -94,12 +95,12 @@ class _ByGradients(TracInCPBase):
     ) -> Tensor | KMostInfluentialResults:
         source = self._source()
         progress = Progress(self.get_name(), show)
-        total = count(self.train_dataloader)
+        share = Share(self.train_dataloader, self.device)
         with self._checkpoints.opened() as checkpoints:
             weight = source.nbytes * len(checkpoints)
             asked: Any = [inputs] if aggregate else questions(inputs, self.device, weight)
-            if total is not None:
-                progress.expect(total * len(checkpoints) * len(asked))
+            if share.expected is not None:
+                progress.expect(share.expected * len(checkpoints) * len(asked))
 
             def ask(group: Any) -> list[list[Factors]]:
                 found = []
@@ -122,11 +123,12 @@ class _ByGradients(TracInCPBase):
             return scored(
                 asked,
                 ask,
-                lambda: groups(self.train_dataloader, self.device, _BLOCK),
+                lambda: share.blocks(_BLOCK),
                 meet,
                 k,
                 proponents,
                 progress,
+                share.world,
                 passes=len(checkpoints),
             )
 
@@ -148,23 +150,22 @@ class _ByGradients(TracInCPBase):
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _self_scores(self, inputs: Data, show: bool) -> Tensor:
-        data = self.train_dataloader if inputs is None else inputs
+        share = Share(self.train_dataloader if inputs is None else inputs, self.device)
         progress = Progress(self.get_name(), show)
-        total = count(data)
-        parts: list[Tensor] = []
         source = self._source()
         with self._checkpoints.opened() as checkpoints:
-            if total is not None and inputs is None:
-                progress.expect(total * len(checkpoints))
-            for block in groups(data, self.device, _BLOCK):
+            if share.expected is not None:
+                progress.expect(share.expected * len(checkpoints))
+
+            def of(block: list[Batch]) -> Tensor:
                 made: Any = 0
                 for c in range(len(checkpoints)):
                     rate = checkpoints.use(c)
                     made = made + rate * torch.cat([_squares(source.factors(b)) for b in block])
-                    progress.add(len(made))
-                parts.append(made)
-        progress.close()
-        return torch.cat(parts)
+                return torch.as_tensor(made)
+
+            passes = len(checkpoints)
+            return rowwise(share.blocks(_BLOCK), of, progress, share.world, passes)
 
     def _source(self) -> GradientSource:
         return GradientSource(self.model, self._loss, self._names())
@@ -173,15 +174,16 @@ class _ByGradients(TracInCPBase):
         """Gradients times √rate, of all checkpoints side by side: scores are inner products."""
         columns = []
         source = self._source()
+        share = Share(inputs, self.device)
+
+        def of(batch: Batch) -> Tensor:
+            here = source.factors(batch)
+            return torch.cat([f.flat() for f in here.values()], 1)
+
         with self._checkpoints.opened() as checkpoints:
             for c in range(len(checkpoints)):
                 rate = checkpoints.use(c)
-                rows = []
-                for batch in batches(inputs, self.device):
-                    here = source.factors(batch)
-                    made = torch.cat([f.flat() for f in here.values()], 1)
-                    rows.append(made.sum(0, keepdim=True) if aggregate else made)
-                found = torch.cat(rows)
+                found = rowwise(share.batches(), of, Progress(), share.world)
                 found = found.sum(0, keepdim=True) if aggregate else found
                 columns.append(found * rate**0.5)
         return torch.cat(columns, 1)

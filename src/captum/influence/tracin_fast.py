@@ -10,11 +10,15 @@ from torch import Tensor, nn
 
 from captum._engine.errors import describe, wrong
 from captum._engine.per_sample.factors import Factor, Outer, side_by_side
+from captum._engine.per_sample.source import Batch
+from captum._engine.progress import Progress
 from captum.influence.base import KMostInfluentialResults
-from captum.influence.batches import Data, batches
+from captum.influence.batches import Data
 from captum.influence.checkpoints import Load, load_state
 from captum.influence.losses import LossFunction
 from captum.influence.neighbors import ExactNearestNeighbors, NearestNeighbors
+from captum.influence.scoring import rowwise
+from captum.influence.sharing import Share
 from captum.influence.tracin import _ByGradients
 
 
@@ -256,14 +260,17 @@ class TracInCPFastRandProj(TracInCPFast):
     def _embedded(self, inputs: Data, loss: Any) -> Tensor:
         columns = []
         source = self._source()
+        share = Share(inputs, self.device)
+
+        def of(batch: Batch) -> Tensor:
+            (factor,) = source.factors(batch, loss).values()
+            return self._projected(factor)
+
         with self._checkpoints.opened() as checkpoints:
             for c in range(len(checkpoints)):
                 rate = checkpoints.use(c)
-                rows = []
-                for batch in batches(inputs, self.device):
-                    (factor,) = source.factors(batch, loss).values()
-                    rows.append(self._projected(factor))
-                columns.append(torch.cat(rows).mul_(rate**0.5))
+                found = rowwise(share.batches(), of, Progress(), share.world)
+                columns.append(found.mul_(rate**0.5))
         return side_by_side(columns)
 
     def _projected(self, factor: Factor) -> Tensor:

@@ -141,11 +141,13 @@ class TRAK(ProjectedInfluence):
         return {_OUTPUTS: values}
 
     def _products(self) -> list[Tensor]:
-        sums: list[Tensor] = []
-        for parts in self._parts():
-            made = [(v := vectors_of(rows)).T @ v for rows in parts]
-            sums = [a + b for a, b in zip(sums, made, strict=True)] if sums else made
-        for each in sums:
+        size, like = self.projection_dim, next(self.model.parameters())
+        sums = [like.new_zeros(size, size) for _ in self._rates]
+        for _, parts in self._parts():
+            for total, rows in zip(sums, parts, strict=True):
+                vectors = vectors_of(rows)
+                total.addmm_(vectors.T, vectors)
+        for each in map(self._share.world.sum, sums):
             diagonal = each.diagonal()
             diagonal += self.damping * diagonal.mean().clamp_min(torch.finfo(each.dtype).tiny)
         return [torch.linalg.cholesky(each) for each in sums]

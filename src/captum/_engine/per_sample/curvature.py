@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from captum._engine.per_sample.source import Batch, GradientSource, needing
+from captum._engine.ranks import World
 
 _CANCELLED = 0.7  # of a vector's length: less of it left calls for a second projection
 _COLUMNS_BYTES = 64 << 20  # of vectors that are multiplied at once
@@ -20,11 +21,14 @@ class Hessian:
 
     Args:
         source: the model, its loss and the parameters.
-        data: the batches. The graph of a single one is kept from product to product.
+        data: this process's batches. The graph of a single one is kept from product to product.
+        world: the processes that have the other batches.
     """
 
-    def __init__(self, source: GradientSource, data: Iterable[Batch]) -> None:
-        self.source, self.data = source, list(data)
+    def __init__(
+        self, source: GradientSource, data: Iterable[Batch], world: World | None = None
+    ) -> None:
+        self.source, self.data, self.world = source, list(data), world or World()
         self.chosen = list(source.parameters.values())
         self.sizes = [p.numel() for p in self.chosen]
         self._kept: list[Tensor] | None = None
@@ -47,7 +51,7 @@ class Hessian:
                 for start in range(0, len(vectors), step):
                     part = vectors[start : start + step]
                     total[start : start + step] += self._of(slopes, part)
-        return total
+        return self.world.sum(total)
 
     def matrix(self) -> Tensor:
         """All of it, (P, P): for a few thousand parameters at most."""

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from captum._engine.per_sample.factors import Factor, Outer, Whole
 from captum._engine.per_sample.source import Factors
+from captum._engine.ranks import World
 
 _WHOLE = 512  # parameters whose matrix is written out
 
@@ -24,9 +25,15 @@ Passes = Callable[[], Iterable[Factors]]  # the data's gradients; the same ones 
 class Curved(ABC):
     """F of one parameter: E[∇ ∇ᵀ], as far as it is kept."""
 
+    _sum: Tensor
+
     @abstractmethod
     def see(self, factor: Factor) -> None:
         """The gradients of some examples."""
+
+    def finish(self, world: World) -> None:
+        """All processes have seen theirs."""
+        world.sum(self._sum)
 
     @abstractmethod
     def solved(self, values: Tensor, damping: float, count: int) -> Tensor:
@@ -42,26 +49,26 @@ class Kronecker:
     """
 
     def __init__(self, like: Outer, biased: bool) -> None:
-        self.groups, self.b = like.gradients.shape[2:]
+        groups, b = like.gradients.shape[2:]
+        a = like.a + biased
         self.swapped, self.biased = like.swapped, biased
-        self._inputs: Tensor | None = None
-        self._gradients: Tensor | None = None
-        self._squares: Tensor | None = None
+        self._inputs = like.gradients.new_zeros(groups, a, a)
+        self._gradients = like.gradients.new_zeros(groups, b, b)
+        self._squares = like.gradients.new_zeros(groups, b, a)
 
     def see(self, factor: Outer) -> None:
         """The gradients of some examples, for the bases."""
         x, g = self._x(factor).flatten(0, 1), factor.gradients.flatten(0, 1)
-        inputs = torch.einsum("nga,ngc->gac", x, x)
-        gradients = torch.einsum("ngb,ngd->gbd", g, g)
-        self._inputs = inputs if self._inputs is None else self._inputs + inputs
-        self._gradients = gradients if self._gradients is None else self._gradients + gradients
+        self._inputs += torch.einsum("nga,ngc->gac", x, x)
+        self._gradients += torch.einsum("ngb,ngd->gbd", g, g)
 
-    def settle(self) -> None:
+    def settle(self, world: World) -> None:
         """The bases are known: their squares come next."""
-        assert self._inputs is not None  # for mypy: there was data
-        assert self._gradients is not None
-        self.along_x = torch.linalg.eigh(self._inputs)[1]  # (groups, a, a)
-        self.along_g = torch.linalg.eigh(self._gradients)[1]
+        # (groups, a, a) and (groups, b, b); of one process, as signs are anybody's choice.
+        self.along_x, self.along_g = (
+            world.lead(torch.linalg.eigh(world.sum(each))[1])
+            for each in (self._inputs, self._gradients)
+        )
 
     def measure(self, factor: Outer) -> None:
         """The gradients once more, for the squares."""
@@ -69,14 +76,16 @@ class Kronecker:
             assert isinstance(part, Outer)  # for mypy
             g, x = self._turned(part)
             if g.shape[1] == 1:  # (g x)² = g² x²
-                made = torch.einsum("ngd,ngc->gdc", g[:, 0].square(), x[:, 0].square())
+                self._squares += torch.einsum("ngd,ngc->gdc", g[:, 0].square(), x[:, 0].square())
             else:
-                made = torch.einsum("ntgd,ntgc->ngdc", g, x).square().sum(0)
-            self._squares = made if self._squares is None else self._squares + made
+                self._squares += torch.einsum("ntgd,ntgc->ngdc", g, x).square().sum(0)
+
+    def finish(self, world: World) -> None:
+        """All processes have measured."""
+        world.sum(self._squares)
 
     def solved(self, factor: Outer, damping: float, count: int) -> tuple[Tensor, Tensor | None]:
         """(F + damping · mean)⁻¹ of gradients, (M, P), and of their biases'."""
-        assert self._squares is not None  # for mypy: there was data
         squares = self._squares / count
         turned = torch.einsum("ntgd,ntgc->ngdc", *self._turned(factor))
         turned = turned / (squares + damping * _mean(squares))
@@ -101,15 +110,14 @@ class Kronecker:
 class Block(Curved):
     """Of a few parameters: all of E[∇ ∇ᵀ]."""
 
-    _sum: Tensor | None = None
+    def __init__(self, like: Factor) -> None:
+        self._sum = like.flat().new_zeros(like.size, like.size)
 
     def see(self, factor: Factor) -> None:
         flat = factor.flat()
-        made = flat.T @ flat
-        self._sum = made if self._sum is None else self._sum + made
+        self._sum.addmm_(flat.T, flat)
 
     def solved(self, values: Tensor, damping: float, count: int) -> Tensor:
-        assert self._sum is not None  # for mypy: there was data
         mean = self._sum / count
         ridge = damping * _mean(mean.diagonal())
         identity = torch.eye(len(mean), dtype=mean.dtype, device=mean.device)
@@ -120,15 +128,14 @@ class Block(Curved):
 class Diagonal(Curved):
     """Of everything else: mean squares alone."""
 
-    _sum: Tensor | None = None
+    def __init__(self, like: Factor) -> None:
+        self._sum = like.narrow(0, 1).flat().new_zeros(like.size)
 
     def see(self, factor: Factor) -> None:
         for part in factor.blocks():
-            made = part.flat().square().sum(0)
-            self._sum = made if self._sum is None else self._sum + made
+            self._sum += part.flat().square().sum(0)
 
     def solved(self, values: Tensor, damping: float, count: int) -> Tensor:
-        assert self._sum is not None  # for mypy: there was data
         mean = self._sum / count
         return values / (mean + damping * _mean(mean))
 
@@ -137,27 +144,34 @@ class Fisher:
     """EK-FAC of all parameters, from two passes over a data set's gradients.
 
     Args:
+        like: the gradients of a few examples, from which their kinds are seen.
         passes: makes the gradients, with targets drawn from the model, anew and alike each time.
+        world: the processes that have the other gradients.
     """
 
-    def __init__(self, passes: Passes) -> None:
+    def __init__(self, like: Factors, passes: Passes, world: World | None = None) -> None:
+        world = world or World()
         self.maps: dict[str, Kronecker] = {}
         self.biases: dict[str, str] = {}  # weight -> the bias that belongs to it
         self.others: dict[str, Curved] = {}
-        self.count = 0
+        self._sorted(like)
+        count = torch.zeros((), dtype=torch.int64)
         for found in passes():
-            if not self.count:
-                self._sorted(found)
-            self.count += len(next(iter(found.values())))
+            count += len(next(iter(found.values())))
             for name, part in self.maps.items():
                 part.see(_outer(found[name]))
             for name, other in self.others.items():
                 other.see(found[name])
+        self.count = int(world.sum(count))
+        for other in self.others.values():
+            other.finish(world)
         for part in self.maps.values():
-            part.settle()
+            part.settle(world)
         for found in passes() if self.maps else ():
             for name, part in self.maps.items():
                 part.measure(_outer(found[name]))
+        for part in self.maps.values():
+            part.finish(world)
 
     def solved(self, found: Factors, damping: float) -> Factors:
         """(F + damping)⁻¹ times every example's gradients."""
@@ -182,7 +196,7 @@ class Fisher:
                 self.maps[name] = Kronecker(factor, owned)
         for name, factor in found.items():
             if name not in self.maps and name not in self.biases.values():
-                self.others[name] = Block() if factor.size <= _WHOLE else Diagonal()
+                self.others[name] = (Block if factor.size <= _WHOLE else Diagonal)(factor)
 
 
 def _belongs(bias: Factor | None, weight: Outer) -> bool:

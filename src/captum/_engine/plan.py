@@ -12,7 +12,6 @@ from torch.utils.data import DataLoader, DistributedSampler, IterableDataset, Ra
 from captum._engine import store
 from captum._engine.errors import describe, wrong
 from captum._engine.nest import tensors
-from captum._engine.progress import Progress
 
 # Of a block's number, start and end: whether it is to be made.
 Wanted = Callable[[int, int, int], bool]
@@ -33,24 +32,32 @@ class Plan:
     places: list[list[int]] | None = None
 
     @classmethod
-    def of(cls, data: Iterable[Any], block: int) -> Plan:
-        """Look at what a user gave."""
+    def of(cls, data: Iterable[Any], block: int, ordered: bool = True) -> Plan:
+        """Look at what a user gave; unless `ordered`, a loader that shuffles is read as it comes.
+
+        Raises:
+            TypeError: nothing that yields batches.
+            ValueError: a loader that shuffles, or has a part of the data alone.
+        """
         if not isinstance(data, DataLoader):
             if not isinstance(data, Iterable):
                 raise wrong(
                     TypeError, "a DataLoader or batches", describe(data), "DataLoader(data)"
                 )
             return cls(data, block)
-        if isinstance(data.sampler, RandomSampler | DistributedSampler):
+        if isinstance(data.dataset, IterableDataset) or data.batch_sampler is None:
+            return cls(data, block)
+        places, again = ([list(each) for each in data.batch_sampler] for _ in range(2))
+        if places != again or isinstance(data.sampler, RandomSampler | DistributedSampler):
+            if not ordered:
+                return cls(data, block)
             raise wrong(
                 ValueError,
                 "a loader in the data's order: processes share the work by themselves",
                 type(data.sampler).__name__,
                 "DataLoader(data, batch_size=64, shuffle=False)",
             )
-        if isinstance(data.dataset, IterableDataset) or data.batch_sampler is None:
-            return cls(data, block)
-        return cls(data, block, [list(each) for each in data.batch_sampler])
+        return cls(data, block, places)
 
     @property
     def examples(self) -> int | None:
@@ -60,38 +67,37 @@ class Plan:
     def about(self) -> dict[str, Any]:
         """What blocks hang on."""
         first = ""
-        if self.places is not None and isinstance(self.data, DataLoader):
+        if self.places and isinstance(self.data, DataLoader):
             first = store.digest(self.data.dataset[self.places[0][0]])
         elif isinstance(self.data, Sequence) and len(self.data):
             first = store.digest(self.data[0])
         return {"examples": self.examples, "block": self.block, "first example": first}
 
-    def chosen(self, wanted: Wanted, progress: Progress) -> Iterator[tuple[int, list[Any]]]:
+    def chosen(self, wanted: Wanted) -> Iterator[tuple[int, list[Any]]]:
         """The start and the batches of each block that is wanted, one after the other."""
-        for start, batches in (
-            self._walked(wanted) if self.places is None else self._by_place(wanted, progress)
-        ):
-            yield start, batches
-            progress.add(sum(map(rows_of, batches)))
-
-    def _by_place(self, wanted: Wanted, progress: Progress) -> Iterator[tuple[int, list[Any]]]:
-        """Nothing is read that is not wanted."""
-        assert isinstance(self.data, DataLoader)  # for mypy
-        assert self.places is not None
-        mine = [
-            (start, part)
-            for number, (start, part) in enumerate(_blocks(self.places, len, self.block))
-            if wanted(number, start, start + sum(map(len, part)))
-        ]
-        progress.expect(sum(len(places) for _, part in mine for places in part))
-        loader = iter(_only(self.data, [places for _, part in mine for places in part]))
-        for start, part in mine:
-            yield start, [next(loader) for _ in part]
-
-    def _walked(self, wanted: Wanted) -> Iterator[tuple[int, list[Any]]]:
+        if self.places is not None:
+            yield from self._by_place(self.ahead(wanted))
+            return
         for number, (start, part) in enumerate(_blocks(self.data, rows_of, self.block)):
             if wanted(number, start, start + sum(map(rows_of, part))):
                 yield start, part
+
+    def ahead(self, wanted: Wanted) -> list[tuple[int, list[list[int]]]]:
+        """The start of each block that is wanted, and the numbers of its batches' examples."""
+        return [
+            (start, part)
+            for number, (start, part) in enumerate(_blocks(self.places or (), len, self.block))
+            if wanted(number, start, start + sum(map(len, part)))
+        ]
+
+    def _by_place(
+        self, blocks: list[tuple[int, list[list[int]]]]
+    ) -> Iterator[tuple[int, list[Any]]]:
+        """Nothing is read that is not wanted."""
+        assert isinstance(self.data, DataLoader)  # for mypy
+        loader = iter(_only(self.data, [places for _, part in blocks for places in part]))
+        for start, part in blocks:
+            yield start, [next(loader) for _ in part]
 
 
 def rows_of(batch: Any) -> int:
