@@ -412,3 +412,62 @@ def test_rows_at_once_are_rows_one_by_one(dtype):
     assert len(pairs.summary) == 2
     with pytest.raises(ValueError, match="of the same N"):
         pairs.update_rows((rows.double(), rows[:3, :1].double()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.int64])
+def test_two_parts_make_the_whole(dtype):
+    """Of any sizes, an empty one too; in the dtype of the whole."""
+    torch.manual_seed(0)
+    rows = (torch.randn(30, 3) * 3 + 100).to(dtype)
+    stats = [Count(), Mean(), MSE(), Var(1), StdDev(), Min(), Max(), Sum()]
+    whole = Summarizer(stats)
+    whole.update_rows(rows)
+    for sizes in ([10, 20], [0, 30], [30, 0], [1, 29], [7, 0, 23]):
+        parts = [Summarizer(stats) for _ in sizes]
+        for part, some in zip(parts, rows.split(sizes), strict=True):
+            if len(some):
+                part.update_rows(some)
+        for part in parts[1:]:
+            parts[0].merge(part)
+        for name, value in whole.summary.items():
+            other = parts[0].summary[name]
+            if name == "count":
+                assert value == other
+                continue
+            assert value.dtype == other.dtype, name
+            close = 1e-9 if dtype == torch.float64 else 1e-2 if dtype == torch.float16 else 1e-5
+            assert torch.allclose(value.double(), other.double(), rtol=close), (name, sizes)
+
+
+def test_classes_of_two_parts():
+    one, two, whole = (ClassSummarizer([Mean(), Max()]) for _ in range(3))
+    x = torch.randn(6, 2)
+    for summarizer, rows in ((one, slice(0, 3)), (two, slice(3, 6)), (whole, slice(0, 6))):
+        summarizer.update(x[rows], labels=[0, 1, 0, 1, 2, 2][rows])
+    one.merge(two)
+    assert one.class_summaries.keys() == whole.class_summaries.keys()
+    for label, (found,) in one.class_summaries.items():
+        assert torch.allclose(found["mean"], whole.class_summaries[label][0]["mean"]), label
+    assert torch.allclose(one.summary[0]["mean"], x.mean(0))
+
+
+def test_what_cannot_be_put_together_says_so():
+    class Last(Stat):
+        def update(self, x):
+            self.value = x
+
+        def get(self):
+            return self.value
+
+    for stat in (Last(), GeneralAccumFn(lambda a, b: a - b, name="difference")):
+        one, two = Summarizer([stat]), Summarizer([stat])
+        one.update(torch.zeros(2)), two.update(torch.zeros(2))
+        with pytest.raises(ValueError, match="put together from two"):
+            one.merge(two)
+    one, two = Summarizer([Mean()]), Summarizer([Max()])
+    with pytest.raises(ValueError, match=r"summarizer of \['mean'\]"):
+        one.merge(two)
+    one, two = Summarizer([Mean()]), Summarizer([Mean()])
+    one.update(torch.zeros(2)), two.update(torch.zeros(3))
+    with pytest.raises(ValueError, match="every update like the first"):
+        one.merge(two)

@@ -23,6 +23,7 @@ from captum.attr import (
     Saliency,
     ShapleyValueSampling,
     attribute_dataset,
+    estimate_dataset,
 )
 from gloo import together
 
@@ -145,6 +146,28 @@ def test_draws_hang_on_the_place_not_on_the_run(tmp_path):
     assert not torch.equal(one.scores(), other.scores())
 
 
+def test_what_it_would_take(capsys, tmp_path):
+    method = IntegratedGradients(net())
+    found = estimate_dataset(method, loader(), target="labels", n_steps=7)
+    assert (found.examples, found.passes) == (50, 7)
+    assert found.bytes == 4 * 4 + 8, "scores, and a target"
+    assert found.total_seconds == 50 * found.seconds
+    assert "50 examples, 7 rows through the model for each" in str(found)
+    plain = estimate_dataset(Saliency(lambda x: x.sum(1)), torch.randn(9, 2).split(3))
+    assert (plain.examples, plain.passes) == (None, None)
+    assert "for a thousand" in str(plain)
+    options = {"target": "labels", "n_steps": 7, "block": 8}
+    attribute_dataset(method, loader(), tmp_path, show_progress=True, **options)
+    told = capsys.readouterr().err
+    assert "50 examples, 7 rows through the model for each" in told
+    assert "50/50" in told
+    next(tmp_path.glob("000000000016-*")).unlink()
+    attribute_dataset(method, loader(), tmp_path, show_progress=True, **options)
+    told = capsys.readouterr().err
+    assert "8 examples, 7 rows" in told, "what is left of it"
+    assert "8/8" in told
+
+
 class Slow(Dataset):
     """Counts what is read of it, and takes its time."""
 
@@ -254,6 +277,11 @@ def _joined(rank, size, folder):
             n_samples=5,
         )
         torch.save(summarizer.summary["mean"], folder / f"mean-{rank}.pt")
+        alone = Summarizer([Mean(), StdDev(), Max()])
+        attribute_dataset(
+            Saliency(net()), loader(53), target="labels", summarizer=alone, block=8, abs=False
+        )
+        torch.save(alone.summary, folder / f"statistics-{rank}.pt")
     except RuntimeError as error:
         (folder / f"error-{rank}.txt").write_text(str(error))
 
@@ -271,9 +299,15 @@ def test_processes_share_the_work(tmp_path, size):
     together(size, _joined, tmp_path)
     found = Attributions(tmp_path / "s")
     assert torch.equal(found.scores(), alone), "drawn scores, too"
+    x, y = data(53).tensors
+    truth = Saliency(net()).attribute(x, target=y, abs=False)
     for rank in range(size):
         mean = torch.load(tmp_path / f"mean-{rank}.pt", weights_only=True)
         assert torch.allclose(mean, alone.mean(0)), "every example counts once"
+        kept = torch.load(tmp_path / f"statistics-{rank}.pt", weights_only=True)
+        assert torch.allclose(kept["mean"], truth.mean(0), atol=1e-6)
+        assert torch.allclose(kept["std_dev"], truth.std(0, unbiased=False), atol=1e-6)
+        assert torch.equal(kept["max"], truth.amax(0))
 
 
 def test_a_lost_process_is_told_and_the_next_run_goes_on(tmp_path):
@@ -298,6 +332,8 @@ def test_refused(tmp_path):
     method, batches = Saliency(model), torch.randn(10, 4).split(4)
     bad = [
         (lambda: attribute_dataset(method, batches), "a folder; or a summarizer"),
+        (lambda: estimate_dataset(method, iter(batches)), "data that can be read twice"),
+        (lambda: estimate_dataset(method, []), "at least one example"),
         (lambda: attribute_dataset(method, batches, tmp_path / "a", block=0), "block of at least"),
         (
             lambda: attribute_dataset(

@@ -272,7 +272,7 @@ def test_progress_is_told_and_may_stop_it(unchanged: Unchanged) -> None:
         monotonic = staticmethod(itertools.count().__next__)
 
     with pytest.MonkeyPatch.context() as patch, unchanged(model):
-        patch.setattr("captum.insights.passes.time", Now)
+        patch.setattr("captum._engine.passes.time", Now)
         with pytest.raises(OSError, match="gone"):
             know.answer(question, leave)
         told: list[int] = []

@@ -64,6 +64,11 @@ class Plan:
         """How many there are, where that is known."""
         return None if self.places is None else sum(map(len, self.places))
 
+    @property
+    def rereads(self) -> bool:
+        """Whether looking at the data takes nothing away from it."""
+        return not isinstance(self.data, Iterator)
+
     def about(self) -> dict[str, Any]:
         """What blocks hang on."""
         first = ""
@@ -72,6 +77,22 @@ class Plan:
         elif isinstance(self.data, Sequence) and len(self.data):
             first = store.digest(self.data[0])
         return {"examples": self.examples, "block": self.block, "first example": first}
+
+    def peek(self) -> Any:
+        """The first batch.
+
+        Raises:
+            ValueError: there is none, or it would be gone.
+        """
+        if not self.rereads:
+            raise wrong(
+                ValueError, "data that can be read twice", "an iterator", "a list, or a DataLoader"
+            )
+        if self.places:
+            return next(self._by_place([(0, self.places[:1])]))[1][0]
+        for batch in self.data:
+            return batch
+        raise wrong(ValueError, "at least one example", "none", "DataLoader(data)")
 
     def chosen(self, wanted: Wanted) -> Iterator[tuple[int, list[Any]]]:
         """The start and the batches of each block that is wanted, one after the other."""

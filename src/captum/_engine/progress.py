@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -34,6 +35,11 @@ class Progress:
         """Rows beside the plan."""
         self.skip(-rows)
         self.add(rows)
+
+    def say(self, text: str) -> None:
+        """A line above the bar."""
+        if self.show:
+            tqdm.write(text, file=sys.stderr)
 
     def add(self, rows: int) -> None:
         if self.show:

@@ -18,6 +18,7 @@ from captum.attr.base import (
 from captum.attr.conductance import InternalInfluence, LayerConductance, NeuronConductance
 from captum.attr.dataloader import DataLoaderAttribution
 from captum.attr.dataset import attribute_dataset
+from captum.attr.dataset_estimate import Estimate, estimate_dataset
 from captum.attr.dataset_store import Attributions
 from captum.attr.deep_lift import (
     DeepLift,
@@ -116,6 +117,7 @@ __all__ = [
     "Deconvolution",
     "DeepLift",
     "DeepLiftShap",
+    "Estimate",
     "FeatureAblation",
     "FeaturePermutation",
     "GradientAttribution",
@@ -195,6 +197,7 @@ __all__ = [
     "attribute_dataset",
     "configure_interpretable_embedding_layer",
     "elementwise",
+    "estimate_dataset",
     "get_exp_kernel_similarity_function",
     "lrp_rules",
     "remove_interpretable_embedding_layer",

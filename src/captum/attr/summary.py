@@ -83,6 +83,22 @@ class _Moments:
         within = (y - mean).square().sum(0)
         self.squares = self.squares + within + delta.square() * (len(x) * before / self.n)
 
+    def merge(self, other: "_Moments") -> None:
+        """Take in all that others have seen, by the same formula."""
+        if other.n == 0:
+            return
+        if self.n == 0:
+            self.__dict__.update(deepcopy(other.__dict__))
+            return
+        _check_shape(other._first, self._first.shape)
+        self.dtype = torch.promote_types(self.dtype, other.dtype)
+        before = self.n
+        self.n += other.n
+        delta = other.mean - self._first - self._shift
+        self._shift = self._shift + delta * (other.n / self.n)
+        between = delta.square() * (other.n * before / self.n)
+        self.squares = self.squares + other.squares + between
+
     @property
     def mean(self) -> Tensor:
         return self._first + self._shift
@@ -130,6 +146,19 @@ class Stat(ABC):
         for row in x:
             self.update(row)
 
+    def merge(self, other: Any) -> None:
+        """Take in all that an equal statistic has seen.
+
+        Raises:
+            ValueError: what two of them have seen cannot be put together.
+        """
+        raise wrong(
+            ValueError,
+            "a statistic that can be put together from two",
+            f"{self.name!r}, a {type(self).__name__}",
+            "one with a method `merge`, such as Mean()",
+        )
+
     @abstractmethod
     def get(self) -> StatValue | None:
         """The statistic of the tensors seen, or None where there were none."""
@@ -170,6 +199,10 @@ class _Reading(Stat):
     def update_rows(self, x: Tensor) -> None:
         """Take in n tensors at once, (n, *F)."""
         self._moments.update_rows(x)
+
+    def merge(self, other: Any) -> None:
+        """Take in all that an equal statistic has seen."""
+        self._moments.merge(other._moments)
 
     def get(self) -> StatValue | None:
         """The statistic, in the (floating) dtype of the tensors seen; None before the first."""
@@ -285,6 +318,17 @@ class StdDev(_Spread):
         return moments.variance(self._order).sqrt()
 
 
+# Folds of which halves can be folded: a ∘ (b ∘ c) = (a ∘ b) ∘ c.
+_ASSOCIATIVE = {
+    torch.add,
+    torch.mul,
+    torch.min,
+    torch.max,
+    torch.minimum,
+    torch.maximum,
+    torch.fmin,
+    torch.fmax,
+}
 # Functions of two tensors -> the same of n, (n, *F); a sum of halves is kept wide by `update`.
 _FOLDS: dict[Callable[..., Tensor], Callable[[Tensor], Tensor]] = {
     torch.min: lambda x: x.amin(0),
@@ -332,6 +376,23 @@ class GeneralAccumFn(Stat):
         rows = x if fold is None or not len(x) else fold(x).unsqueeze(0)
         for row in rows:
             self.update(row)
+
+    def merge(self, other: Any) -> None:
+        """Take in all that an equal statistic has seen, where it does not matter in what order.
+
+        Raises:
+            ValueError: where nobody knows that of its function.
+        """
+        if self._fn not in _ASSOCIATIVE:
+            super().merge(other)
+        if other._value is None:
+            return
+        if self._value is None:
+            self._value, self._dtype, self._shape = other._value.clone(), other._dtype, other._shape
+            return
+        _check_shape(other._value, self._shape)
+        self._value = self._fn(self._value, other._value)
+        self._dtype = torch.promote_types(self._dtype, other._dtype)
 
     def get(self) -> Tensor | None:
         """The result so far, or None before the first tensor."""
@@ -464,6 +525,11 @@ class SummarizerSingleTensor:
         for stat in self._updated:
             stat.update_rows(x)
 
+    def merge(self, other: "SummarizerSingleTensor") -> None:
+        """Take in all that another one, of the same statistics, has seen."""
+        for own, its in zip(self._updated, other._updated, strict=True):
+            own.merge(its)
+
     def get(self, stat: Stat) -> Stat | None:
         """The statistic in here that equals `stat`, its name aside, or None."""
         return next((own for own in self._stats.values() if own == stat), None)
@@ -543,6 +609,40 @@ class Summarizer:
         self._begin(x, isinstance(x, tuple), [tensor.shape[1:] for tensor in tensors])
         for stream, tensor in zip(self._streams, tensors, strict=True):
             stream.update_rows(tensor)
+
+    def fresh(self) -> "Summarizer":
+        """One of the same statistics that has seen nothing."""
+        return Summarizer(self._stats)
+
+    def merge(self, other: "Summarizer") -> None:
+        """Take in all that another summarizer, of the same statistics, has seen.
+
+        Args:
+            other: the other one: of another part of the data, or from another process.
+
+        Raises:
+            ValueError: other statistics; or one that cannot be put together from two.
+
+        >>> one, two = Summarizer([Mean()]), Summarizer([Mean()])
+        >>> one.update(torch.tensor([1.0])), two.update_rows(torch.tensor([[3.0], [5.0]]))
+        (None, None)
+        >>> one.merge(two)
+        >>> one.summary
+        {'mean': tensor([3.])}
+        """
+        if self._stats != other._stats:
+            raise wrong(
+                ValueError,
+                f"a summarizer of {[stat.name for stat in self._stats]}",
+                f"one of {[stat.name for stat in other._stats]}",
+                "Summarizer with the same statistics",
+            )
+        if other._form is None:
+            return
+        is_tuple, shapes = other._form
+        self._begin(f"a summarizer of shapes {list(map(tuple, shapes))}", is_tuple, shapes)
+        for stream, its in zip(self._streams, other._streams, strict=True):
+            stream.merge(its)
 
     def _begin(self, x: object, is_tuple: bool, shapes: list[torch.Size]) -> None:
         """The streams of a first update; refuse an update of another form."""
@@ -648,6 +748,12 @@ class ClassSummarizer(Summarizer):
         self._classes.update(new)
         for key, example in zip(keys, examples, strict=True):
             self._classes[key].update(example)
+
+    def merge(self, other: Summarizer) -> None:
+        """Take in all that another summarizer, of the same statistics, has seen."""
+        super().merge(other)
+        for label, its in other._classes.items() if isinstance(other, ClassSummarizer) else ():
+            self._classes.setdefault(label, Summarizer(self._stats)).merge(its)
 
     @property
     def class_summaries(self) -> dict[Any, Summary | list[Summary] | None]:

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from captum import metrics
 from captum._engine.errors import wrong
+from captum._engine.passes import counted
 from captum._engine.progress import Progress
 from captum.benchmark.contestants import CONTESTANTS
 from captum.benchmark.results import Results, Row, over_seeds
@@ -114,7 +115,8 @@ def _judged(name: str, method: str, made: list[Task], progress: Progress) -> Ite
     passes, seconds, reason = 0.0, 0.0, ""
     for seed, task in enumerate(made):
         count = len(task.inputs)
-        with Counting(task.model) as counting, torch.random.fork_rng():
+        rows = [0]
+        with counted(task.model, rows.append, pause=0), torch.random.fork_rng():
             torch.manual_seed(seed)
             start = time.process_time()
             try:
@@ -127,7 +129,7 @@ def _judged(name: str, method: str, made: list[Task], progress: Progress) -> Ite
             finally:
                 progress.add(1)
             seconds += (time.process_time() - start) / count
-            passes += counting.rows / count
+            passes += rows[-1] / count
         for metric, judge in JUDGES.items():
             value = judge(task, scores)
             if value is not None:
@@ -138,23 +140,6 @@ def _judged(name: str, method: str, made: list[Task], progress: Progress) -> Ite
         return
     for metric, values in found.items():
         yield over_seeds(name, method, metric, values, seconds / len(made), passes / len(made))
-
-
-class Counting:
-    """Counts the rows that go through a model."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model, self.rows = model, 0
-
-    def __enter__(self) -> Counting:
-        self._handle = self.model.register_forward_pre_hook(self._seen)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._handle.remove()
-
-    def _seen(self, _module: nn.Module, args: tuple[Any, ...]) -> None:
-        self.rows += len(args[0])
 
 
 def _known(names: Sequence[str] | None, known: Any, what: str) -> list[str]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from captum._engine.errors import describe, wrong
+from captum._engine.passes import Told, counted
 from captum._engine.target import as_tensor
 from captum.insights.answers import Answer, OutputScore, Prediction, Question
 from captum.insights.examples import Batch, Example, Examples
@@ -18,7 +19,6 @@ from captum.insights.features import BaseFeature, FeatureOutput, Transform
 from captum.insights.groups import Shape
 from captum.insights.memory import Memory, state_of
 from captum.insights.methods import Offer
-from captum.insights.passes import Told, counted
 from captum.insights.scoring import alone, scores
 
 _BEST = 5  # classes that are shown of a prediction

@@ -1,4 +1,4 @@
-"""Tell of a model's passes while they go on."""
+"""Tell of the rows that go through a model, while they go."""
 
 from __future__ import annotations
 
