@@ -36,3 +36,4 @@ def _one(rank, size, port, doomed, work, args):
         work(rank, size, *args)
     finally:
         dist.destroy_process_group()
+    os._exit(0)  # DDP's threads do not always survive the interpreter's own way out

@@ -2,10 +2,15 @@
 
 import pytest
 import torch
+from accelerate import dispatch_model
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import TensorDataset
 
 from captum import attr
+from captum.attr import Mean, Summarizer
+from captum.concept import TCAV, Concept
+from captum.influence import TracInCP
 from gloo import together
 
 # Whose way back the wrapper has taken, and who therefore say so.
@@ -46,9 +51,31 @@ def scores(model, plain, but=()):
     }
 
 
+def whole(model, folder):
+    """What shares work among processes, of a model that may take all of them for a pass."""
+    data, statistics = pictures().split(2), Summarizer([Mean()])  # three blocks, of 2, 2 and 1
+    method = attr.Saliency(model)
+    stored = attr.attribute_dataset(method, data, folder / "s", target=1, block=2)
+    attr.attribute_dataset(method, data, target="predictions", block=2, summarizer=statistics)
+    some = [Concept(i, f"c{i}", pictures().add(i).split(2)) for i in range(3)]
+    (layers,) = (
+        TCAV(model, "module.3" if hasattr(model, "module") else "3")
+        .interpret(pictures(), [some], target=0)
+        .values()
+    )
+    return {
+        "stored": stored.scores(),
+        "mean": statistics.summary["mean"],
+        "concepts": next(iter(layers.values()))["sign_count"],
+    }
+
+
 def _wrapped(rank, size, folder, kind):
     plain = net()
     if kind == "DDP":
+        plain.register_buffer(
+            "kept", torch.zeros(1), persistent=False
+        )  # which passes of the wrapper would send
         model = DistributedDataParallel(plain)
     else:
         from torch.distributed.fsdp import fully_shard
@@ -56,6 +83,11 @@ def _wrapped(rank, size, folder, kind):
         model = fully_shard(plain)
     try:
         torch.save(scores(model, plain, but=REFUSED[kind]), folder / f"{rank}.pt")
+        torch.save(whole(model, folder), folder / f"whole-{rank}.pt")
+        data = TensorDataset(pictures(), torch.arange(5) % 3)
+        if kind == "FSDP2":
+            with pytest.raises(ValueError, match="parameters are here"):
+                TracInCP(model, data, [plain.state_dict()])
         for name in REFUSED[kind]:
             METHODS[name](model, plain).attribute(pictures(), target=1)
     except Exception as error:
@@ -74,3 +106,34 @@ def test_on_two_processes(tmp_path, kind):
         made = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         for name, values in truth.items():
             assert torch.allclose(made[name], values, atol=1e-5), name
+    torch.manual_seed(3)
+    alone = whole(plain, tmp_path / "plain")
+    for rank in range(2):
+        made = torch.load(tmp_path / f"whole-{rank}.pt", weights_only=True)
+        for name, values in alone.items():
+            assert torch.allclose(made[name], values, atol=1e-5), name
+    # Under a wrapper or not, it is the same model: its files go on.
+    again = attr.attribute_dataset(
+        attr.Saliency(plain), pictures().split(2), tmp_path / "s", target=1, block=2
+    )
+    assert torch.equal(again.scores(), made["stored"])
+
+
+@pytest.mark.parametrize("away", ["0", "3", "5", "035"])
+def test_parameters_that_are_fetched_when_needed(tmp_path, away):
+    """A device map of accelerate, with layers on the disk."""
+    places = {name: "disk" if name in away else "cpu" for name in "012345"}
+    model = dispatch_model(net(), device_map=places, main_device="cpu", offload_dir=tmp_path / "w")
+    assert any(p.is_meta for p in model.parameters())
+    plain = net()
+    found = scores(model, model)
+    for name, values in scores(plain, plain).items():
+        assert torch.allclose(found[name], values, atol=1e-5), name
+    torch.manual_seed(3)
+    alone = whole(plain, tmp_path)
+    torch.manual_seed(3)
+    for name, values in whole(model, tmp_path).items():
+        assert torch.allclose(values, alone[name], atol=1e-5), name
+    data = TensorDataset(pictures(), torch.arange(5) % 3)
+    with pytest.raises(ValueError, match="parameters are here"):
+        TracInCP(model, data, [plain.state_dict()], loss_fn=nn.CrossEntropyLoss(reduction="none"))

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from captum._engine.errors import wrong
 from captum._engine.nest import map_tensors
@@ -17,7 +18,7 @@ Model = Callable[..., Any]
 
 def unwrapped(model: Model) -> Model:
     """The model whose layers can be seen: wrappers that compile or replicate it run no hooks."""
-    model = getattr(model, "_orig_mod", model)
+    model = replica(getattr(model, "_orig_mod", model))
     if isinstance(model, torch.jit.ScriptModule):
         raise wrong(
             TypeError,
@@ -28,6 +29,19 @@ def unwrapped(model: Model) -> Model:
     if isinstance(model, nn.DataParallel) and len(model.device_ids) > 1:
         return _on_one_device(model.module, torch.device("cuda", model.device_ids[0]))
     return model
+
+
+def replica(model: Model) -> Model:
+    """What DistributedDataParallel replicates: a pass of it waits for no other process."""
+    return model.module if isinstance(model, DistributedDataParallel) else model
+
+
+def takes_all_processes(model: Model) -> bool:
+    """Whether a pass is all processes' work together: each has a shard of the parameters."""
+    module = owner(model)
+    return module is not None and any(
+        hasattr(p, "full_tensor") or hasattr(p, "_is_flat_param") for p in module.parameters()
+    )
 
 
 def _on_one_device(model: Model, device: torch.device) -> Model:
@@ -63,5 +77,15 @@ def owner(model: Model) -> nn.Module | None:
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where a model's parameters are; the CPU where it has none."""
-    return next((p.device for p in model.parameters()), torch.device("cpu"))
+    """Where inputs go: to a model's parameters; the CPU where it has none.
+
+    Parameters that accelerate fetches when they are needed are nowhere until then.
+    """
+    for parameter in model.parameters():
+        if not parameter.is_meta:
+            return parameter.device
+    for module in model.modules():
+        device = getattr(getattr(module, "_hf_hook", None), "execution_device", None)
+        if device is not None:
+            return torch.device(device)
+    return torch.device("cpu")

@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from captum._engine.call import Call
 from captum._engine.errors import describe, wrong
 from captum._engine.explained import Explained, Neuron, Output
-from captum._engine.model import Model, has_recurrent_layer, unwrapped
+from captum._engine.model import Model, has_recurrent_layer, replica, unwrapped
 from captum._engine.nest import Tensors, is_real, map_tensors, replaced, scored
 from captum._engine.rules.mode import RuleMode
 from captum._engine.site import Edit, Inputs, Layer, Site, Stop, Visitor, current_pass
@@ -49,7 +49,7 @@ class Runner:
     ) -> None:
         self.at, self.of = at, of
         hooked = isinstance(at, Layer) or isinstance(of, Neuron)
-        self.model = unwrapped(model) if hooked else model
+        self.model = unwrapped(model) if hooked else replica(model)
         self.create_graph = create_graph
         self.grad_kwargs = grad_kwargs
         self.seen: list[tuple[int, Any]] | None = None  # the site's values in a pass, their forms

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from captum._engine.errors import wrong
+from captum._engine.model import takes_all_processes
 
 Value = TypeVar("Value")
 
@@ -33,6 +34,11 @@ class World:
         if dist.is_available() and dist.is_initialized():
             return cls(dist.get_rank(), dist.get_world_size())
         return cls()
+
+    @classmethod
+    def sharing(cls, model: Any) -> World:
+        """The processes that share passes of a model: none but this one where each takes all."""
+        return cls() if takes_all_processes(model) else cls.now()
 
     def takes(self, number: int) -> bool:
         """Whether a piece of work is this process's: they go round."""

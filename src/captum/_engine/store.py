@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from captum._engine.errors import extra, wrong
 from captum._engine.nest import tensors
@@ -112,7 +113,9 @@ def digest(*values: Any) -> str:
     """A few letters that change with any tensor, array or word among the values."""
     made = blake2b(digest_size=12)
     for value in values:
-        for tensor in tensors(value):
+        for given in tensors(value):
+            # A shard: all processes, which all ask, have the whole one.
+            tensor = given.full_tensor() if hasattr(given, "full_tensor") else given
             made.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
             made.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
         if not any(True for _ in tensors(value)):
@@ -122,6 +125,16 @@ def digest(*values: Any) -> str:
 
 
 def digest_of_model(model: nn.Module) -> str:
-    """The same of a model's class, parameters and buffers."""
+    """The same of a model's class, parameters and buffers; of those inside a wrapper."""
+    if isinstance(model, nn.DataParallel | DistributedDataParallel):
+        model = model.module
     state = model.state_dict()
-    return digest(type(model).__qualname__, list(state), list(state.values()))
+    if any(t.is_meta for t in tensors(state)):  # accelerate has them elsewhere
+        state = extra("accelerate.utils.modeling", "llm").get_state_dict_offloaded_model(model)
+    names = sorted(state)
+    return digest(_plain(type(model)).__qualname__, names, [state[name] for name in names])
+
+
+def _plain(kind: type) -> type:
+    """The class before `fully_shard` made one of its own of it."""
+    return kind.__bases__[-1] if kind.__name__.startswith("FSDP") else kind

@@ -19,6 +19,7 @@ from captum.attr.conductance import InternalInfluence, LayerConductance, NeuronC
 from captum.attr.dataloader import DataLoaderAttribution
 from captum.attr.dataset import attribute_dataset
 from captum.attr.dataset_estimate import Estimate, estimate_dataset
+from captum.attr.dataset_ray import attribute_ray_dataset
 from captum.attr.dataset_store import Attributions
 from captum.attr.deep_lift import (
     DeepLift,
@@ -195,6 +196,7 @@ __all__ = [
     "VLLMProvider",
     "Var",
     "attribute_dataset",
+    "attribute_ray_dataset",
     "configure_interpretable_embedding_layer",
     "elementwise",
     "estimate_dataset",

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from captum._engine.errors import wrong
+from captum._engine.model import takes_all_processes
 from captum._engine.plan import Plan, Wanted, rows_of
 from captum._engine.progress import Progress
 from captum._engine.ranks import World
-from captum._engine.shards import Shards
+from captum._engine.shards import Rows, Shards
 from captum.attr.base import Attribution
 from captum.attr.dataset_asking import Asking
 from captum.attr.dataset_estimate import estimated
@@ -66,52 +67,64 @@ def attribute_dataset(
     >>> len(found), torch.equal(found[9], model.weight[0].abs())
     (10, True)
     """
-    world = World.now()
     if block < 1:
         raise wrong(ValueError, "block of at least 1", repr(block), "block=1024")
-    if out is None and summarizer is None:
+    plan = Plan.of(data, block)
+    asking = Asking(method, target, inputs, seed, kwargs)
+    if out is not None:
+        found = Attributions(_written(asking, plan, Path(out), show_progress))
+        if summarizer is not None:
+            found.summarise(summarizer)
+        return found
+    if summarizer is None:
         raise wrong(
             ValueError,
             "a folder; or a summarizer",
             "out=None and summarizer=None",
             "attribute_dataset(method, loader, out='scores')",
         )
-    plan = Plan.of(data, block)
-    asking = Asking(method, target, inputs, seed, kwargs)
-    shards: Shards | None = None
-    if out is not None:
-        shards = Shards(Path(out), asking.about(plan), clean=world.rank == 0)
-        world.wait()
+    _summed_up(asking, plan, summarizer, show_progress)
+    return None
+
+
+def _written(asking: Asking, plan: Plan, folder: Path, show: bool) -> Path:
+    """Make the files that are not there; the folder."""
+    world, sharing = World.now(), World.sharing(asking.model)
+    shards = Shards(folder, asking.about(plan), clean=world.rank == 0)
+    world.wait()
 
     def wanted(number: int, start: int, end: int) -> bool:
-        return world.takes(number) and not (shards is not None and shards.has(start, end))
+        return sharing.takes(number) and not shards.has(start, end)
 
-    progress = Progress(f"{method.get_name()}, a data set", show_progress)
-    if show_progress:
+    for start, rows in _made(asking, plan, wanted, show):
+        if sharing.size > 1 or world.rank == 0:
+            shards.put(start, rows)
+            asking.keep_form(folder)
+    world.wait()
+    return folder
+
+
+def _summed_up(asking: Asking, plan: Plan, summarizer: Summarizer, show: bool) -> None:
+    """Update statistics, and keep nothing."""
+    sharing = World.sharing(asking.model)
+    own = summarizer if sharing.size == 1 else summarizer.fresh()
+    for _, rows in _made(asking, plan, lambda number, start, end: sharing.takes(number), show):
+        summarise(own, rows, asking.form)
+    if own is not summarizer:
+        for part in sharing.every(own):
+            summarizer.merge(part)
+
+
+def _made(asking: Asking, plan: Plan, wanted: Wanted, show: bool) -> Iterator[tuple[int, Rows]]:
+    """The start and the scores of each block that is wanted, one after the other."""
+    progress = Progress(f"{asking.method.get_name()}, a data set", show)
+    if show:
         _announce(asking, plan, wanted, progress)
-    statistics = summarizer
-    if summarizer is not None and world.size > 1:
-        statistics = summarizer.fresh()  # of this process; all of them come together at the end
-    with world.watched():
+    with World.now().watched():
         for start, batches in plan.chosen(wanted):
-            rows = asking.rows(start, batches)
-            if shards is not None:
-                shards.put(start, rows)
-                asking.keep_form(shards.folder)
-            elif statistics is not None:
-                summarise(statistics, rows, asking.form)
+            yield start, asking.rows(start, batches)
             progress.add(sum(map(rows_of, batches)))
     progress.close()
-    if shards is None:
-        if summarizer is not None and world.size > 1:
-            for part in world.every(statistics):
-                summarizer.merge(part or summarizer.fresh())
-        return None
-    world.wait()
-    found = Attributions(shards.folder)
-    if summarizer is not None:
-        found.summarise(summarizer)
-    return found
 
 
 def _announce(asking: Asking, plan: Plan, wanted: Wanted, progress: Progress) -> None:
@@ -120,6 +133,7 @@ def _announce(asking: Asking, plan: Plan, wanted: Wanted, progress: Progress) ->
     if plan.places is not None:
         own = sum(len(places) for _, part in plan.ahead(wanted) for places in part)
         progress.expect(own)
-    if own != 0 and plan.rereads:
+    # Where a pass takes all processes, those that show nothing would have to join in.
+    if own != 0 and plan.rereads and not takes_all_processes(asking.model):
         found = estimated(asking, plan)
         progress.say(str(found if own is None else replace(found, examples=own, processes=1)))

@@ -12,14 +12,15 @@ from torch import Tensor, nn
 
 from captum._engine import store
 from captum._engine.errors import describe, wrong
-from captum._engine.nest import tensors
+from captum._engine.model import device_of, replica
+from captum._engine.nest import map_tensors, tensors
 from captum._engine.plan import Plan, rows_of
 from captum._engine.shards import Rows
 from captum._engine.target import as_tensor
 from captum.attr.base import Attribution
 from captum.attr.dataset_store import TARGET, flattened
 
-_LABELS, _PREDICTIONS = "labels", "predictions"
+LABELS, _PREDICTIONS = "labels", "predictions"
 
 
 @dataclass
@@ -60,6 +61,7 @@ class Asking:
 
     def one(self, batch: Any) -> Rows:
         given, labels = self._read(batch)
+        given, labels = self._there(given), self._there(labels)
         count = rows_of(given)
         target = self._target(given, labels)
         made = self.method.attribute(given, **({} if target is None else {"target": target}),
@@ -77,11 +79,18 @@ class Asking:
             rows[TARGET] = target.detach().cpu()
         return rows
 
+    def _there(self, value: Any) -> Any:
+        """Where the model is."""
+        if not isinstance(self.model, nn.Module):
+            return value
+        device = device_of(self.model)
+        return map_tensors(lambda t: t.to(device), value)
+
     def _read(self, batch: Any) -> tuple[Any, Tensor | None]:
         """Inputs, and labels where there are some."""
         if isinstance(batch, Mapping):
-            labels = batch.get(_LABELS)
-            given: Any = {k: v for k, v in batch.items() if k != _LABELS}
+            labels = batch.get(LABELS)
+            given: Any = {k: v for k, v in batch.items() if k != LABELS}
         elif isinstance(batch, tuple | list):
             last = batch[-1]
             labelled = (
@@ -100,7 +109,7 @@ class Asking:
     def _target(self, given: Any, labels: Tensor | None) -> Any:
         if not isinstance(self.target, str):
             return self.target
-        if self.target == _LABELS:
+        if self.target == LABELS:
             if labels is None:
                 raise wrong(
                     ValueError, "batches with labels", describe(given), "target='predictions'"
@@ -109,14 +118,14 @@ class Asking:
         if self.target == _PREDICTIONS:
             with torch.no_grad():
                 args = given if isinstance(given, tuple) else (given,)
-                model = self.model
+                model = replica(self.model)
                 output = model(**given) if isinstance(given, Mapping) else model(*args)
             return as_tensor(output).argmax(1)
         raise wrong(
             ValueError,
-            f"target={_LABELS!r}, {_PREDICTIONS!r}, or what `attribute` takes",
+            f"target={LABELS!r}, {_PREDICTIONS!r}, or what `attribute` takes",
             repr(self.target),
-            f"target={_LABELS!r}",
+            f"target={LABELS!r}",
         )
 
     @property

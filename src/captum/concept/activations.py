@@ -49,7 +49,7 @@ class Activations:
 
         `state` is the digest of what is in the model, where the caller knows it.
         """
-        world = World.now()
+        world = World.sharing(self.model)
         state = state or store.digest_of_model(self.model)
         keys: list[str] = []
         own: list[tuple[int, dict[str, Tensor]]] = []

@@ -210,7 +210,7 @@ class TCAV(ConceptInterpreter):
         needed = list(dict.fromkeys(concept for each in sets for concept in each))
         made = self.activations.of_all(needed, store.digest_of_model(self.model))
         known = dict(zip(needed, made, strict=True))
-        world = World.now()
+        world = World.sharing(self.model)
         # One process trains: what is drawn there is one draw for all.
         stats = [
             self._trained(each, layer, [known[c] for c in each], force_train).stats
@@ -310,7 +310,7 @@ class TCAV(ConceptInterpreter):
         self, inputs: Any, target: Any, args: Any, kwargs: Mapping[str, Any]
     ) -> dict[str, Tensor]:
         """What stands for the slopes at every layer, (N, F); processes share the inputs."""
-        world = World.now()
+        world = World.sharing(self.model)
         count = _rows(inputs, target, args, kwargs) if world.size > 1 else None
         if count is None:
             return self._own_slopes(inputs, target, args, kwargs)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from captum._engine.errors import describe, wrong
-from captum._engine.model import device_of
+from captum._engine.model import device_of, takes_all_processes
 
 # Puts a checkpoint into the model and returns the learning rate it stands for.
 Load = Callable[[nn.Module, Any], float]
@@ -63,6 +63,14 @@ class Checkpoints:
         if not self.given:
             raise wrong(
                 ValueError, "at least one checkpoint", repr(given), "checkpoints=['last.pt']"
+            )
+        away = [name for name, p in model.named_parameters() if p.is_meta]
+        if away or takes_all_processes(model):
+            raise wrong(
+                ValueError,
+                "a model whose parameters are here: checkpoints are loaded into them",
+                f"{away[0]} is elsewhere until it is needed" if away else "shards of parameters",
+                "the plain model, before it is offloaded or sharded",
             )
         self.rates: list[float] = []
         self._states: list[dict[str, Tensor]] = []

@@ -123,7 +123,7 @@ class SimilarityInfluence(DataInfluence):
         largest = self.similarity_direction == "max"
         sinks = {name: TopK(top_k, largest) for name in self.layers}
         queries = self._values(inputs, additional_forward_args)
-        world = World.now()
+        world = World.sharing(self.module)
         plan = Plan.of(self._loader, 1, ordered=world.size > 1)
         for start, (batch,) in plan.chosen(lambda number, start, end: world.takes(number)):
             there = tuple(batch) if isinstance(batch, list) else batch

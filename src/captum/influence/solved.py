@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from functools import reduce
 
 import torch
 from torch import Tensor
 
-from captum._engine.per_sample.factors import inner
+from captum._engine.per_sample.factors import added, inner
 from captum._engine.per_sample.source import Batch, Factors, GradientSource
 from captum._engine.ranks import World
 from captum.influence.base import KMostInfluentialResults
@@ -86,8 +85,8 @@ class SolvedInfluence(InfluenceFunctionBase):
             def of(batch: Batch) -> Tensor:
                 here = source.factors(batch)
                 found = solved(here)
-                rows = [(found[name].flat() * here[name].flat()).sum(1) for name in here]
-                return reduce(Tensor.add, rows) / self._examples
+                rows = ((found[name].flat() * here[name].flat()).sum(1) for name in here)
+                return added(rows) / self._examples
 
             progress = self._progress(share, show_progress)
             return rowwise(share.batches(), of, progress, share.world)

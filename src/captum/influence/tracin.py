@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from functools import reduce
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from captum._engine.layers import parameters_of
 from captum._engine.model import device_of
-from captum._engine.per_sample.factors import Whole, inner, side_by_side
+from captum._engine.per_sample.factors import Whole, added, inner, side_by_side
 from captum._engine.per_sample.source import Batch, Factors, GradientSource
 from captum._engine.progress import Progress
 from captum.influence.base import DataInfluence, KMostInfluentialResults
@@ -190,7 +189,7 @@ class _ByGradients(TracInCPBase):
 
 
 def _squares(found: Factors) -> Tensor:
-    return reduce(Tensor.add, [factor.squares() for factor in found.values()])
+    return added(factor.squares() for factor in found.values())
 
 
 class TracInCP(_ByGradients):

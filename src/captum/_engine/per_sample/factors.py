@@ -269,8 +269,8 @@ def inner(one: Mapping[str, Factor], other: Mapping[str, Factor]) -> Tensor:
 
 
 def added(parts: Iterable[Tensor]) -> Tensor:
-    """The sum of new tensors, into the first of them."""
-    return reduce(Tensor.add_, parts)
+    """The sum of new tensors, into the first of them; parameters may be on several devices."""
+    return reduce(lambda total, part: total.add_(part.to(total.device)), parts)
 
 
 def side_by_side(parts: Sequence[Tensor]) -> Tensor:
