@@ -93,8 +93,10 @@ def test_how_examples_are_split_into_updates_changes_nothing(sizes, seed):
         start += size
     assert (whole.summary is None) == (not labels)
     if labels:
-        torch.testing.assert_close(whole.summary, split.summary, rtol=0, atol=0)
-        torch.testing.assert_close(whole.class_summaries, split.class_summaries, rtol=0, atol=0)
+        torch.testing.assert_close(whole.summary, split.summary, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(
+            whole.class_summaries, split.class_summaries, rtol=1e-9, atol=1e-12
+        )
 
 
 @pytest.mark.parametrize("name", WHOLE)
@@ -286,9 +288,9 @@ def test_a_class_summary_is_the_summary_of_its_examples(labels):
     for label, found in summarizer.class_summaries.items():
         mine = torch.tensor([each == label for each in labels])
         apart = [summarized(CommonStats(), x[mine]), summarized(CommonStats(), y[mine])]
-        torch.testing.assert_close(found, apart, rtol=0, atol=0)
+        torch.testing.assert_close(found, apart, rtol=1e-9, atol=1e-12)
     whole = [summarized(CommonStats(), x), summarized(CommonStats(), y)]
-    torch.testing.assert_close(summarizer.summary, whole, rtol=0, atol=0)
+    torch.testing.assert_close(summarizer.summary, whole, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -741,13 +741,14 @@ class ClassSummarizer(Summarizer):
         tensors = _tensors(x)
         keys = _keys(labels, _example_count(tensors, x))
         # Made here because it hashes: an unhashable label is refused before anything is updated.
-        new = {k: Summarizer(self._stats) for k in dict.fromkeys(keys) if k not in self._classes}
-        examples = list(zip(*tensors, strict=True))
-        for example in examples:
-            super().update(example)
-        self._classes.update(new)
-        for key, example in zip(keys, examples, strict=True):
-            self._classes[key].update(example)
+        rows: dict[Hashable, list[int]] = {}
+        for i, key in enumerate(keys):
+            rows.setdefault(key, []).append(i)
+        if rows:
+            super().update_rows(tuple(tensors))
+        for key, chosen in rows.items():
+            classes = self._classes.setdefault(key, Summarizer(self._stats))
+            classes.update_rows(tuple(tensor[chosen] for tensor in tensors))
 
     def merge(self, other: Summarizer) -> None:
         """Take in all that another summarizer, of the same statistics, has seen."""
