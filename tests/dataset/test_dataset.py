@@ -13,6 +13,9 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
+from captum._engine import store
+from captum._engine.ranks import World
+from captum._engine.shards import Shards
 from captum.attr import (
     Attributions,
     FeatureAblation,
@@ -317,6 +320,22 @@ def test_a_lost_process_is_told_and_the_next_run_goes_on(tmp_path):
     assert "run it again" in told
     together(2, _joined, tmp_path)
     assert len(Attributions(tmp_path / "s")) == 53
+
+
+def _opened(rank, size, folder):
+    for i in range(200):
+        place = folder / str(i)
+        place.mkdir(exist_ok=True)
+        if rank == 0:
+            (place / f".left{store.PART}").write_text("by a run that was killed")
+        World.now().wait()
+        Shards(place, {"number": i}).put(rank, {"x": torch.full((1,), float(rank))})
+        World.now().wait()
+        assert len(list(place.iterdir())) == 1 + size
+
+
+def test_what_a_killed_run_left_is_swept_away_and_nothing_else(tmp_path):
+    together(4, _opened, tmp_path)
 
 
 # ------------------------------------------------------------------------------- bad input

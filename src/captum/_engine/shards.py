@@ -53,27 +53,29 @@ class InMemory:
 
 
 class Shards:
-    """Rows in a folder.
+    """Rows in a folder, opened by all processes of a run together.
 
     Args:
         folder: where; it is made where it is not there.
         about: what the rows hang on, in words and numbers. Rows of something else are refused.
-        clean: sweep away what was left unfinished; not where others may be writing.
 
     Raises:
         ValueError: the folder holds rows of something else, or what cannot be read.
     """
 
-    def __init__(self, folder: Path, about: Mapping[str, Any], clean: bool = True) -> None:
+    def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
         self.folder = folder
         manifest = folder / _MANIFEST
         if manifest.exists():
             _check(folder, store.read_json(manifest), about)
         else:
             store.write_json(manifest, about)
-        for left in folder.glob("*" + store.PART) if clean else ():
-            left.unlink(missing_ok=True)
         self._parts = parts_of(folder)
+        world = World.now()
+        world.wait()  # nobody has anything unfinished of its own
+        for left in folder.glob("*" + store.PART) if world.rank == 0 else ():
+            left.unlink()
+        world.wait()  # nobody begins before what others had left is gone
 
     def has(self, start: int, end: int) -> bool:
         """Whether these rows are there as one part.

@@ -90,8 +90,7 @@ def attribute_dataset(
 def _written(asking: Asking, plan: Plan, folder: Path, show: bool) -> Path:
     """Make the files that are not there; the folder."""
     world, sharing = World.now(), World.sharing(asking.model)
-    shards = Shards(folder, asking.about(plan), clean=world.rank == 0)
-    world.wait()
+    shards = Shards(folder, asking.about(plan))
 
     def wanted(number: int, start: int, end: int) -> bool:
         return sharing.takes(number) and not shards.has(start, end)

@@ -188,10 +188,7 @@ class ProjectedInfluence(TracInCPBase):
             "seed": self.seed,
             "dtype": str(self.dtype),
         }
-        world = self._share.world
-        kept = Shards(self.path / f"checkpoint-{checkpoint}", about, clean=world.rank == 0)
-        world.wait()
-        return kept
+        return Shards(self.path / f"checkpoint-{checkpoint}", about)
 
     def _parts(self) -> Iterator[tuple[int, list[Rows]]]:
         """This process's rows at all checkpoints, for some training examples after the other."""
