@@ -50,22 +50,58 @@ print(f"largest difference: {float((plain - parallel).abs().max()):.1e}")
 assert torch.allclose(plain, parallel, atol=1e-6)
 
 # %% [markdown]
-# ## A data set on several processes
+# ## `DistributedDataParallel`
 #
-# This is the whole script of a process. `torchrun` starts some of them; each finds the others with
-# `init_process_group`, and `attribute_dataset` takes its share: no sampler, no gathering, no
-# arithmetic with ranks. `DistributedDataParallel` is there because models often come in it; it is
-# not needed for attribution, which sends no gradients.
+# A model that was trained under it is explained as it is. No gradients are sent, so a pass waits
+# for nobody: each process may explain what it likes, one of them three pictures, the other five.
 
 # %%
 folder = Path(tempfile.mkdtemp())
 torch.save(model, folder / "model.pt")
 torch.save((pictures, labels), folder / "digits.pt")
+
+
+def torchrun(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """As at a terminal: torchrun --standalone --nproc-per-node 2 script arguments."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", "2", script, *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+(folder / "wrapped.py").write_text("""
+import os
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+from captum.attr import IntegratedGradients
+
+dist.init_process_group("gloo")
+model = DistributedDataParallel(torch.load("model.pt", weights_only=False))
+pictures, labels = torch.load("digits.pt")
+own = [slice(0, 3), slice(3, 8)][dist.get_rank()]
+scores = IntegratedGradients(model).attribute(pictures[own], target=labels[own])
+torch.save(scores, f"scores-{dist.get_rank()}.pt")
+dist.barrier()
+os._exit(0)  # threads beneath this wrapper may outlive the interpreter, and end it with an error
+""")
+ended = torchrun("wrapped.py")
+assert ended.returncode == 0, ended.stderr
+both = torch.cat([torch.load(folder / f"scores-{rank}.pt") for rank in (0, 1)])
+print(f"largest difference: {float((plain[:8] - both).abs().max()):.1e}")
+assert torch.allclose(plain[:8], both, atol=1e-6)
+
+# %% [markdown]
+# ## A data set on several processes
+#
+# This is the whole script of a process. `torchrun` starts some of them; each finds the others with
+# `init_process_group`, and `attribute_dataset` takes its share: no sampler, no gathering, no
+# arithmetic with ranks. The model needs no wrapper.
+
+# %%
 (folder / "explain.py").write_text("""
 import os, signal, sys
 import torch
 import torch.distributed as dist
-from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset
 from captum.attr import IntegratedGradients, Mean, Summarizer, attribute_dataset
 
@@ -74,7 +110,7 @@ if on_gpu:
     torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
 dist.init_process_group("nccl" if on_gpu else "gloo")
 model = torch.load("model.pt", weights_only=False)
-model = DistributedDataParallel(model.cuda() if on_gpu else model)
+model = model.cuda() if on_gpu else model
 
 class Digits(Dataset):
     pictures, labels = torch.load("digits.pt")
@@ -102,14 +138,6 @@ if dist.get_rank() == 0:
     torch.save(statistics.summary, "statistics.pt")
 dist.destroy_process_group()
 """)
-
-
-def torchrun(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """As at a terminal: torchrun --standalone --nproc-per-node 2 script arguments."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", "2", script, *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-
 
 # %% [markdown]
 # ### One process dies

@@ -18,19 +18,28 @@ from captum._engine.ranks import World
 from captum._engine.shards import Shards
 from captum.attr import (
     Attributions,
+    ClassSummarizer,
     FeatureAblation,
     GradientShap,
     IntegratedGradients,
+    Layer,
     LayerActivation,
+    Lime,
+    Max,
+    Mean,
+    Neuron,
     NoiseTunnel,
     Saliency,
     ShapleyValueSampling,
+    StdDev,
+    Summarizer,
     attribute_dataset,
     estimate_dataset,
+    get_exp_kernel_similarity_function,
 )
+from captum.attr.summary import Stat
+from captum.linear import Ridge
 from gloo import together
-
-from captum.attr import Max, Mean, StdDev, Summarizer  # isort: skip
 
 
 def net():
@@ -131,6 +140,41 @@ def test_statistics_without_and_with_a_folder(tmp_path):
         assert torch.allclose(found["max"], truth.amax(0))
 
 
+def test_statistics_of_classes_are_those_of_targets(tmp_path):
+    method, (x, y) = Saliency(net()), data().tensors
+    truth = method.attribute(x, target=y)
+    for out in (None, tmp_path):
+        classes = ClassSummarizer([Mean()])
+        attribute_dataset(method, loader(), out, "labels", summarizer=classes, block=20)
+        assert sorted(classes.class_summaries) == [0, 1, 2]
+        for label, (found,) in classes.class_summaries.items():
+            assert torch.allclose(found["mean"], truth[y == label].mean(0))
+        assert torch.allclose(classes.summary[0]["mean"], truth.mean(0))
+
+
+def test_arguments_of_a_batch(tmp_path):
+    """A mask of each batch's own reaches the method, and the prediction that is explained."""
+
+    def masked(x, keep):
+        return net()(x * keep)
+
+    x, _ = data().tensors
+    keep = (torch.arange(200).reshape(50, 4) % 3 > 0).float()
+    batches = [{"x": a, "keep": b} for a, b in zip(x.split(8), keep.split(8), strict=True)]
+    read = {
+        "inputs": lambda batch: batch["x"],
+        "arguments": lambda batch: {"additional_forward_args": batch["keep"]},
+    }
+    method = Saliency(masked)
+    guessed = masked(x, keep).argmax(1)
+    assert not torch.equal(guessed, net()(x).argmax(1))
+    truth = method.attribute(x, target=guessed, additional_forward_args=keep)
+    found = attribute_dataset(method, batches, tmp_path, "predictions", **read)
+    assert torch.equal(found.targets(), guessed)
+    assert torch.allclose(found.scores(), truth)
+    assert estimate_dataset(method, batches, "predictions", **read).examples == 50
+
+
 def test_draws_hang_on_the_place_not_on_the_run(tmp_path):
     """The same with a gap to fill, and whatever the global generator says."""
     method = NoiseTunnel(GradientShap(net()))
@@ -157,7 +201,9 @@ def test_what_it_would_take(capsys, tmp_path):
     assert found.total_seconds == 50 * found.seconds
     assert "50 examples, 7 rows through the model for each" in str(found)
     plain = estimate_dataset(Saliency(lambda x: x.sum(1)), torch.randn(9, 2).split(3))
-    assert (plain.examples, plain.passes) == (None, None)
+    assert (plain.examples, plain.passes) == (9, None)
+    plain = estimate_dataset(method, DataLoader(Endless(), 4), target=0)
+    assert (plain.examples, plain.passes) == (None, 50)
     assert "for a thousand" in str(plain)
     options = {"target": "labels", "n_steps": 7, "block": 8}
     attribute_dataset(method, loader(), tmp_path, show_progress=True, **options)
@@ -267,6 +313,20 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
 # ------------------------------------------------------------------------- several processes
 
 
+class Last(Stat):
+    """The last example's: of two such nobody knows which."""
+
+    def __init__(self, name=None):
+        super().__init__(name)
+        self.value = None
+
+    def update(self, x):
+        self.value = x
+
+    def get(self):
+        return self.value
+
+
 def _joined(rank, size, folder):
     summarizer = Summarizer([Mean()])
     try:
@@ -285,6 +345,8 @@ def _joined(rank, size, folder):
             Saliency(net()), loader(53), target="labels", summarizer=alone, block=8, abs=False
         )
         torch.save(alone.summary, folder / f"statistics-{rank}.pt")
+        with pytest.raises(ValueError, match="a method `merge`"):
+            attribute_dataset(Saliency(net()), loader(), target=0, summarizer=Summarizer([Last()]))
     except RuntimeError as error:
         (folder / f"error-{rank}.txt").write_text(str(error))
 
@@ -412,6 +474,50 @@ def test_other_stores_and_broken_files_are_refused(tmp_path):
             changed()
     with pytest.raises(ValueError, match="the batches with which the run began"):
         attribute_dataset(method, loader(size=5), tmp_path, target=0, block=16)
+    other = nn.Sequential(net()[0], nn.ReLU(), net()[2])  # the same numbers, another model
+    with pytest.raises(ValueError, match="another model"):
+        attribute_dataset(Saliency(other), loader(), tmp_path, target=0, block=16)
     next(Path(tmp_path).glob("000000000016-*")).write_bytes(b"no such thing")
     with pytest.raises(ValueError, match="a file that captum wrote"):
         Attributions(tmp_path).scores()
+
+
+def test_what_a_method_was_made_with_is_known_again(tmp_path):
+    """By what it says, in any process: layers by name, objects by what they hold."""
+    made = {
+        "layer": lambda model, i: LayerActivation(model, model[2 * i]),
+        "neuron": lambda model, i: Saliency(model, of=Neuron(model[0], i)),
+        "side": lambda model, i: Saliency(model, at=Layer(model[2], ("input", "output")[i])),
+        "factor": lambda model, i: IntegratedGradients(model, bool(i)),
+        "inner": lambda model, i: NoiseTunnel(LayerActivation(model, model[2 * i])),
+        "kernel": lambda model, i: Lime(
+            model, Ridge(alpha=0.1 + i), get_exp_kernel_similarity_function(kernel_width=1.0 + i)
+        ),
+    }
+    for name, make in made.items():
+        options = {} if name in ("layer", "inner", "neuron") else {"target": 0}
+        found = attribute_dataset(make(net(), 0), loader(), tmp_path / name, **options)
+        again = attribute_dataset(make(net(), 0), loader(), tmp_path / name, **options)
+        assert torch.equal(found.scores(), again.scores()), name
+        assert " at 0x" not in (tmp_path / name / "manifest.json").read_text()
+        with pytest.raises(ValueError, match="another settings"):
+            attribute_dataset(make(net(), 1), loader(), tmp_path / name, **options)
+
+
+def test_data_that_does_not_say_how_much_it_is(tmp_path):
+    """Is not taken for complete before it is."""
+    method, parts = Saliency(net()), torch.randn(50, 4).split(5)
+
+    def broken():
+        yield from parts[:6]
+        raise OSError("the network is down")
+
+    with pytest.raises(OSError, match="network"):
+        attribute_dataset(method, broken(), tmp_path, target=0, block=10)
+    with pytest.raises(ValueError, match="scores of all examples"):
+        Attributions(tmp_path)
+    found = attribute_dataset(method, iter(parts), tmp_path, target=0, block=10)
+    assert len(found) == len(Attributions(tmp_path)) == 50
+    next(tmp_path.glob("000000000040-*")).unlink()
+    with pytest.raises(ValueError, match="scores of all 50 examples"):
+        Attributions(tmp_path)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from captum._engine.errors import describe, wrong
+from captum._engine.model import inside
 from captum._engine.nest import Tensors, map_tensors
 from captum._engine.target import Target, Targets, make_targets
 
@@ -169,9 +170,7 @@ def _read_inputs(model: Callable[..., Any], inputs: Any) -> tuple[Form, Tensors]
 
 def _takes_keywords(model: Callable[..., Any], names: tuple[Any, ...]) -> bool:
     """A dict goes in by keyword, unless the model takes the dict itself as its one argument."""
-    model = getattr(model, "_orig_mod", model)
-    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-        model = model.module
+    model = inside(model)
     function = model.forward if isinstance(model, nn.Module) else model
     try:
         parameters = inspect.signature(function).parameters

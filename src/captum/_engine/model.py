@@ -36,6 +36,16 @@ def replica(model: Model) -> Model:
     return model.module if isinstance(model, DistributedDataParallel) else model
 
 
+def inside(model: Any) -> Any:
+    """What wrappers compile or replicate: its layers and parameters have the user's names."""
+    while True:
+        wraps = isinstance(model, nn.DataParallel | DistributedDataParallel)
+        inner = model.module if wraps else getattr(model, "_orig_mod", model)
+        if inner is model:
+            return model
+        model = inner
+
+
 def takes_all_processes(model: Model) -> bool:
     """Whether a pass is all processes' work together: each has a shard of the parameters."""
     module = owner(model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,8 +61,10 @@ class Plan:
 
     @property
     def examples(self) -> int | None:
-        """How many there are, where that is known."""
-        return None if self.places is None else sum(map(len, self.places))
+        """How many there are, where that is known before all are read."""
+        if self.places is not None:
+            return sum(map(len, self.places))
+        return sum(map(rows_of, self.data)) if isinstance(self.data, list | tuple) else None
 
     @property
     def rereads(self) -> bool:
@@ -74,7 +76,7 @@ class Plan:
         first = ""
         if self.places and isinstance(self.data, DataLoader):
             first = store.digest(self.data.dataset[self.places[0][0]])
-        elif isinstance(self.data, Sequence) and len(self.data):
+        elif isinstance(self.data, list | tuple) and self.data:
             first = store.digest(self.data[0])
         return {"examples": self.examples, "block": self.block, "first example": first}
 
@@ -151,6 +153,9 @@ def _only(loader: DataLoader[Any], places: list[list[int]]) -> DataLoader[Any]:
         num_workers=loader.num_workers,
         collate_fn=loader.collate_fn,
         pin_memory=loader.pin_memory,
+        timeout=loader.timeout,
+        multiprocessing_context=loader.multiprocessing_context,
+        prefetch_factor=loader.prefetch_factor,
         worker_init_fn=loader.worker_init_fn,
         # A generator of its own: a loader draws a seed for its workers, from the global one else.
         generator=loader.generator or torch.Generator(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,9 +14,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from captum._engine.errors import extra, wrong
+from captum._engine.model import inside
 from captum._engine.nest import tensors
 
 _FORMAT = "captum-1"
@@ -125,16 +126,24 @@ def digest(*values: Any) -> str:
 
 
 def digest_of_model(model: nn.Module) -> str:
-    """The same of a model's class, parameters and buffers; of those inside a wrapper."""
-    if isinstance(model, nn.DataParallel | DistributedDataParallel):
-        model = model.module
+    """The same of a model's modules, parameters and buffers; of those inside a wrapper."""
+    model = inside(model)
     state = model.state_dict()
     if any(t.is_meta for t in tensors(state)):  # accelerate has them elsewhere
         state = extra("accelerate.utils.modeling", "llm").get_state_dict_offloaded_model(model)
     names = sorted(state)
-    return digest(_plain(type(model)).__qualname__, names, [state[name] for name in names])
+    modules = [
+        (name, _class(type(module)).__qualname__, plain(module.extra_repr()))
+        for name, module in model.named_modules()
+    ]
+    return digest(modules, names, [state[name] for name in names])
 
 
-def _plain(kind: type) -> type:
+def plain(text: str) -> str:
+    """A representation without the addresses that may be in it."""
+    return re.sub(r" at 0x[0-9a-f]+", "", text)
+
+
+def _class(kind: type) -> type:
     """The class before `fully_shard` made one of its own of it."""
     return kind.__bases__[-1] if kind.__name__.startswith("FSDP") else kind

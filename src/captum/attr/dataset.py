@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from captum._engine.errors import wrong
 from captum._engine.model import takes_all_processes
@@ -16,7 +18,7 @@ from captum._engine.shards import Rows, Shards
 from captum.attr.base import Attribution
 from captum.attr.dataset_asking import Asking
 from captum.attr.dataset_estimate import estimated
-from captum.attr.dataset_store import Attributions, summarise
+from captum.attr.dataset_store import Attributions, complete, summarise
 from captum.attr.summary import Summarizer
 
 
@@ -28,6 +30,7 @@ def attribute_dataset(
     *,
     summarizer: Summarizer | None = None,
     inputs: Callable[[Any], Any] | None = None,
+    arguments: Callable[[Any], Mapping[str, Any]] | None = None,
     block: int = 1024,
     seed: int = 0,
     show_progress: bool = False,
@@ -48,6 +51,7 @@ def attribute_dataset(
             output of each example.
         summarizer: statistics to update with the scores of every example, of all processes.
         inputs: of a batch: what is explained, where it is not as above.
+        arguments: of a batch: more arguments for `attribute`, such as a mask of its own.
         block: examples of a file, up to whole batches.
         seed: of what methods draw.
         show_progress: what is to be done and will take, from a first batch; then a progress bar.
@@ -55,7 +59,8 @@ def attribute_dataset(
 
     Raises:
         ValueError: a folder of other scores, or a broken file in it; a loader that shuffles;
-            nothing to keep scores or statistics in.
+            nothing to keep scores or statistics in; statistics of several processes that cannot be
+            put together.
         RuntimeError: another process was lost. What is written stays: run it again.
 
     >>> import tempfile
@@ -70,11 +75,13 @@ def attribute_dataset(
     if block < 1:
         raise wrong(ValueError, "block of at least 1", repr(block), "block=1024")
     plan = Plan.of(data, block)
-    asking = Asking(method, target, inputs, seed, kwargs)
+    asking = Asking(method, target, inputs, arguments, seed, kwargs)
+    if summarizer is not None:
+        _check_merges(summarizer)
     if out is not None:
-        found = Attributions(_written(asking, plan, Path(out), show_progress))
+        world, found = World.now(), Attributions(_written(asking, plan, Path(out), show_progress))
         if summarizer is not None:
-            found.summarise(summarizer)
+            _sum_up(summarizer, ((rows, found.form) for rows in found.shared(world)), world)
         return found
     if summarizer is None:
         raise wrong(
@@ -83,7 +90,9 @@ def attribute_dataset(
             "out=None and summarizer=None",
             "attribute_dataset(method, loader, out='scores')",
         )
-    _summed_up(asking, plan, summarizer, show_progress)
+    world = World.sharing(asking.model)
+    made = _made(asking, plan, lambda number, start, end: world.takes(number), show_progress)
+    _sum_up(summarizer, ((rows, asking.form) for _, rows in made), world)
     return None
 
 
@@ -91,27 +100,40 @@ def _written(asking: Asking, plan: Plan, folder: Path, show: bool) -> Path:
     """Make the files that are not there; the folder."""
     world, sharing = World.now(), World.sharing(asking.model)
     shards = Shards(folder, asking.about(plan))
+    examples = 0
 
     def wanted(number: int, start: int, end: int) -> bool:
+        nonlocal examples
+        examples = end
         return sharing.takes(number) and not shards.has(start, end)
 
     for start, rows in _made(asking, plan, wanted, show):
         if sharing.size > 1 or world.rank == 0:
             shards.put(start, rows)
             asking.keep_form(folder)
+    if world.rank == 0:
+        complete(folder, examples)
     world.wait()
     return folder
 
 
-def _summed_up(asking: Asking, plan: Plan, summarizer: Summarizer, show: bool) -> None:
-    """Update statistics, and keep nothing."""
-    sharing = World.sharing(asking.model)
-    own = summarizer if sharing.size == 1 else summarizer.fresh()
-    for _, rows in _made(asking, plan, lambda number, start, end: sharing.takes(number), show):
-        summarise(own, rows, asking.form)
+def _sum_up(summarizer: Summarizer, parts: Iterable[tuple[Rows, Any]], world: World) -> None:
+    """Update statistics with the scores of all processes, of which each has some."""
+    own = summarizer if world.size == 1 else summarizer.fresh()
+    for rows, form in parts:
+        summarise(own, rows, form)
     if own is not summarizer:
-        for part in sharing.every(own):
+        for part in world.every(own):
             summarizer.merge(part)
+
+
+def _check_merges(summarizer: Summarizer) -> None:
+    """Before the work is done, not after it."""
+    if World.now().size > 1:
+        one, two = summarizer.fresh(), summarizer.fresh()
+        for each in (one, two):
+            each.update_rows(torch.zeros(1, 1))
+        one.merge(two)
 
 
 def _made(asking: Asking, plan: Plan, wanted: Wanted, show: bool) -> Iterator[tuple[int, Rows]]:

@@ -11,16 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from captum._engine import store
+from captum._engine.call import make_call
 from captum._engine.errors import describe, wrong
-from captum._engine.model import device_of, replica
-from captum._engine.nest import map_tensors, tensors
+from captum._engine.model import device_of, inside, replica
+from captum._engine.nest import map_tensors
 from captum._engine.plan import Plan, rows_of
 from captum._engine.shards import Rows
 from captum._engine.target import as_tensor
+from captum._engine.words import Words
 from captum.attr.base import Attribution
 from captum.attr.dataset_store import TARGET, flattened
 
 LABELS, _PREDICTIONS = "labels", "predictions"
+_MODEL = "the model"
 
 
 @dataclass
@@ -30,6 +33,7 @@ class Asking:
     method: Attribution
     target: Any
     inputs: Callable[[Any], Any] | None
+    arguments: Callable[[Any], Mapping[str, Any]] | None
     seed: int
     kwargs: Mapping[str, Any]
     form: Any = field(default=None, init=False)  # of what the method returns
@@ -43,12 +47,22 @@ class Asking:
 
     def about(self, plan: Plan) -> dict[str, Any]:
         """What scores hang on."""
+        model = self.model
+        state, names = Words({}).of(model), {}
+        if isinstance(model, nn.Module):
+            state = store.digest_of_model(model)
+            names = {id(module): name for name, module in inside(model).named_modules()}
+        words = Words(names | {id(model): _MODEL})
+        settings = words.held(self.method).items()
         return {
             "kind": "attributions",
-            "method": self._named(),
-            "parameters": {name: _said(value) for name, value in self.kwargs.items()},
-            "target": _said(self.target),
-            "model": self._state(),
+            "method": type(self.method).__name__,
+            "settings": {name.strip("_"): said for name, said in settings if said != _MODEL},
+            "parameters": {name: words.of(value) for name, value in self.kwargs.items()},
+            "inputs": words.of(self.inputs),
+            "arguments": words.of(self.arguments),
+            "target": words.of(self.target),
+            "model": state,
             "seed": self.seed,
             **plan.about(),
         }
@@ -60,12 +74,15 @@ class Asking:
             store.write_json(path, {"form": self.form})
 
     def one(self, batch: Any) -> Rows:
-        given, labels = self._read(batch)
-        given, labels = self._there(given), self._there(labels)
+        given, labels = map(self._there, self._read(batch))
         count = rows_of(given)
-        target = self._target(given, labels)
-        made = self.method.attribute(given, **({} if target is None else {"target": target}),
-                                     **self.kwargs)  # fmt: skip
+        options = dict(self.kwargs)
+        if self.arguments is not None:
+            options |= self._there(dict(self.arguments(batch)))
+        target = self._target(given, labels, options)
+        if target is not None:
+            options["target"] = target
+        made = self.method.attribute(given, **options)
         self.form, rows = flattened(made)
         for name, values in rows.items():
             if values.ndim == 0 or len(values) != count:
@@ -106,7 +123,7 @@ class Asking:
             given, labels = batch, None
         return (given if self.inputs is None else self.inputs(batch)), labels
 
-    def _target(self, given: Any, labels: Tensor | None) -> Any:
+    def _target(self, given: Any, labels: Tensor | None, options: Mapping[str, Any]) -> Any:
         if not isinstance(self.target, str):
             return self.target
         if self.target == LABELS:
@@ -116,11 +133,11 @@ class Asking:
                 )
             return labels
         if self.target == _PREDICTIONS:
+            extra = (options.get(name) for name in ("additional_forward_args", "forward_kwargs"))
+            call = make_call(self.model, given, None, *extra)
+            args, kwargs = call.bind(call.inputs)
             with torch.no_grad():
-                args = given if isinstance(given, tuple) else (given,)
-                model = replica(self.model)
-                output = model(**given) if isinstance(given, Mapping) else model(*args)
-            return as_tensor(output).argmax(1)
+                return as_tensor(replica(self.model)(*args, **kwargs)).argmax(1)
         raise wrong(
             ValueError,
             f"target={LABELS!r}, {_PREDICTIONS!r}, or what `attribute` takes",
@@ -134,21 +151,3 @@ class Asking:
         inner = getattr(self.method, "attribution_method", self.method)
         model: Callable[..., Any] = inner.forward_func
         return model
-
-    def _named(self) -> str:
-        inner = getattr(self.method, "attribution_method", None)
-        name = type(self.method).__name__
-        return name if inner is None else f"{name}({type(inner).__name__})"
-
-    def _state(self) -> str:
-        model = self.model
-        return store.digest_of_model(model) if isinstance(model, nn.Module) else _said(model)
-
-
-def _said(value: Any) -> str:
-    """A parameter in words that change with it."""
-    if any(True for _ in tensors(value)):
-        return f"tensors {store.digest(value)}"
-    if callable(value):
-        return str(getattr(value, "__qualname__", type(value).__qualname__))
-    return repr(value)

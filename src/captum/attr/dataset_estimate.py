@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -66,6 +66,7 @@ def estimate_dataset(
     target: Any = None,
     *,
     inputs: Callable[[Any], Any] | None = None,
+    arguments: Callable[[Any], Mapping[str, Any]] | None = None,
     **kwargs: Any,
 ) -> Estimate:
     """What `attribute_dataset` would take, from one batch, which is explained and thrown away.
@@ -75,6 +76,7 @@ def estimate_dataset(
         data: as for `attribute_dataset`, but what can be read twice.
         target: as for `attribute_dataset`.
         inputs: as for `attribute_dataset`.
+        arguments: as for `attribute_dataset`.
         kwargs: for `attribute`.
 
     Raises:
@@ -88,7 +90,7 @@ def estimate_dataset(
     >>> found.examples, found.passes, found.bytes
     (100, 50.0, 12.0)
     """
-    return estimated(Asking(method, target, inputs, 0, kwargs), Plan.of(data, 1))
+    return estimated(Asking(method, target, inputs, arguments, 0, kwargs), Plan.of(data, 1))
 
 
 def estimated(asking: Asking, plan: Plan) -> Estimate:

@@ -25,6 +25,7 @@ def attribute_ray_dataset(
     target: Any = None,
     *,
     inputs: Callable[[Mapping[str, Any]], Any] | None = None,
+    arguments: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
     batch_size: int = 64,
     seed: int = 0,
     concurrency: Any = 1,
@@ -45,6 +46,7 @@ def attribute_ray_dataset(
             example. Those of each example become a column "target".
         inputs: of a batch, columns by name, numbers as tensors: what is explained, where it is not
             as above.
+        arguments: of such a batch: more arguments for `attribute`, such as a mask of its own.
         batch_size: examples of a pass.
         seed: of what methods draw.
         concurrency: workers, or a tuple of the fewest and the most.
@@ -60,7 +62,7 @@ def attribute_ray_dataset(
         raise wrong(TypeError, "a data set of Ray", describe(data), "ray.data.read_parquet(path)")
     found: Dataset = data.map_batches(
         _Worker,
-        fn_constructor_args=(method, target, inputs, seed, kwargs),
+        fn_constructor_args=(method, target, inputs, arguments, seed, kwargs),
         batch_size=batch_size,
         batch_format="numpy",
         concurrency=concurrency,
@@ -77,11 +79,12 @@ class _Worker:
         method: Attribution | Callable[[], Attribution],
         target: Any,
         inputs: Callable[[Mapping[str, Any]], Any] | None,
+        arguments: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None,
         seed: int,
         kwargs: Mapping[str, Any],
     ) -> None:
         made = method if isinstance(method, Attribution) else method()
-        self.asking = Asking(made, target, inputs or _explained, seed, kwargs)
+        self.asking = Asking(made, target, inputs or _explained, arguments, seed, kwargs)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         given = {

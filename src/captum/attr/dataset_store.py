@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ from torch.utils.data import Dataset
 
 from captum._engine import store
 from captum._engine.errors import describe, extra, wrong
+from captum._engine.ranks import World
 from captum._engine.shards import Rows, manifest_of, parts_of
-from captum.attr.summary import Summarizer
+from captum.attr.summary import ClassSummarizer, Summarizer
 
 TARGET = "_target"  # beside the scores, which have names of the user's
 _COLUMNS = 1000  # of a table
+_COMPLETE = "complete.json"
 
 
 class Attributions(Dataset[Any]):
@@ -33,7 +36,7 @@ class Attributions(Dataset[Any]):
         self.folder = Path(folder)
         try:
             self.about = manifest_of(self.folder)
-            self._form = store.read_json(self.folder / "form.json")["form"]
+            self.form = store.read_json(self.folder / "form.json")["form"]
         except FileNotFoundError:
             raise wrong(
                 ValueError,
@@ -54,18 +57,23 @@ class Attributions(Dataset[Any]):
         if not -count <= index < count:
             raise IndexError(f"example {index} of {count}")
         index %= count
-        start, _, path = next(part for part in reversed(self._parts) if part[0] <= index)
+        start, _, path = self._parts[bisect(self._parts, index, key=lambda part: part[0]) - 1]
         rows = store.read_rows(path, index - start, index - start + 1)
-        return arranged(self._form, {name: value[0] for name, value in rows.items()})
+        return arranged(self.form, {name: value[0] for name, value in rows.items()})
 
     def parts(self) -> Iterator[Rows]:
         """Scores and targets, a file at a time: rows by name."""
-        for _, _, path in self._parts:
-            yield store.read(path)[0]
+        return self.shared(World())
+
+    def shared(self, world: World) -> Iterator[Rows]:
+        """A process's share of these."""
+        for number, (_, _, path) in enumerate(self._parts):
+            if world.takes(number):
+                yield store.read(path)[0]
 
     def scores(self) -> Any:
         """All scores, as the method arranges them, (N, *F)."""
-        return arranged(self._form, self._joined())
+        return arranged(self.form, self._joined())
 
     def targets(self) -> Tensor | None:
         """What was explained of each example, (N,), where examples have targets of their own."""
@@ -74,7 +82,7 @@ class Attributions(Dataset[Any]):
     def summarise(self, summarizer: Summarizer) -> None:
         """Update statistics with every example's scores, a file at a time."""
         for rows in self.parts():
-            summarise(summarizer, rows, self._form)
+            summarise(summarizer, rows, self.form)
 
     def to_dataframe(self) -> Any:
         """A table with a row for each example: its target, and its scores.
@@ -111,13 +119,22 @@ class Attributions(Dataset[Any]):
                 break
             end = stop
         wanted = self.about.get("examples")
-        if end != len(self) or (wanted is not None and end != wanted):
+        if wanted is None and (self.folder / _COMPLETE).exists():
+            wanted = store.read_json(self.folder / _COMPLETE)["examples"]
+        if end != len(self) or end != wanted:
+            many = "all" if wanted is None else f"all {wanted}"
             raise wrong(
                 ValueError,
-                f"scores of all {wanted or len(self)} examples in {self.folder}",
+                f"scores of {many} examples in {self.folder}",
                 f"{end} without a gap",
                 "attribute_dataset with the same arguments, which goes on",
             )
+
+
+def complete(folder: Path, examples: int) -> None:
+    """Write down how many there are, of data that does not say so before it is read."""
+    if manifest_of(folder)["examples"] is None:
+        store.write_json(folder / _COMPLETE, {"examples": examples})
 
 
 def flattened(scores: Any) -> tuple[Any, Rows]:
@@ -159,6 +176,10 @@ def arranged(form: Any, rows: Rows) -> Any:
 
 
 def summarise(summarizer: Summarizer, rows: Rows, form: Any) -> None:
-    """Update statistics with the scores of each example."""
-    values = tuple(value for name, value in rows.items() if name != TARGET)
-    summarizer.update_rows(values[0] if len(form) == 1 else values)
+    """Update statistics with the scores of each example; of each target, where classes are kept."""
+    kept = tuple(value for name, value in rows.items() if name != TARGET)
+    values = kept[0] if len(form) == 1 else kept
+    if isinstance(summarizer, ClassSummarizer) and TARGET in rows:
+        summarizer.update(values, rows[TARGET].tolist())
+    else:
+        summarizer.update_rows(values)

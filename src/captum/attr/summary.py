@@ -612,7 +612,7 @@ class Summarizer:
 
     def fresh(self) -> "Summarizer":
         """One of the same statistics that has seen nothing."""
-        return Summarizer(self._stats)
+        return type(self)(self._stats)
 
     def merge(self, other: "Summarizer") -> None:
         """Take in all that another summarizer, of the same statistics, has seen.

@@ -19,6 +19,7 @@ from captum._engine.per_sample.sketch import Sketch
 from captum._engine.per_sample.source import Batch, GradientSource, Loss
 from captum._engine.progress import Progress
 from captum._engine.shards import InMemory, Kept, Rows, Shards
+from captum._engine.words import Words
 from captum.influence.base import KMostInfluentialResults
 from captum.influence.batches import Data, batches, count
 from captum.influence.checkpoints import Load, load_state
@@ -181,7 +182,7 @@ class ProjectedInfluence(TracInCPBase):
             "method": self.get_name(),
             "model": store.digest_of_model(self.model),
             "layers": self.layers,
-            "loss": getattr(self.loss_fn, "__qualname__", repr(self.loss_fn)),
+            "loss": Words({}).of(self.loss_fn),
             "examples": count(self.train_dataloader),
             "first examples": store.digest([first.args, dict(first.kwargs), first.targets]),
             "projection_dim": self.projection_dim,

@@ -70,6 +70,10 @@ class LinearModel(nn.Module, Model):
         self.construct_kwargs = kwargs
         self._classes: Tensor | None = None
 
+    def extra_repr(self) -> str:
+        """What it was made with."""
+        return ", ".join(f"{name}={value!r}" for name, value in self.construct_kwargs.items())
+
     def fit(self, train_data: Iterable[Any], **kwargs: Any) -> Any:
         """Fit to batches of x (N, F), y (N,) or (N, C) and, where given, weights (N,).
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from captum._engine.errors import describe, wrong
-from captum._engine.model import Model, owner, unwrapped
+from captum._engine.model import Model, inside, owner, unwrapped
 
 Kind = Literal["decoder", "encoder-decoder", "masked"]
 
@@ -26,9 +26,7 @@ class LanguageModel:
 
     def __init__(self, model: Model) -> None:
         # Copies on other devices are not worth their traffic: one of them is asked.
-        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            model = model.module
-        self.model = unwrapped(model)
+        self.model = unwrapped(inside(model))
         module = owner(self.model)
         if module is None:
             raise wrong(
