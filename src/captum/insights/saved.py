@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from captum.insights.answers import Question
 from captum.insights.page import recorded
 
-if TYPE_CHECKING:
-    from captum.insights.session import Session
-
 Tell = Callable[[dict[str, Any]], None]
 
 
+class Answering(Protocol):
+    """What knows examples, and answers questions about them: a session."""
+
+    def start(self) -> dict[str, Any]:
+        """What a front end begins with."""
+
+    def example(self, number: int) -> dict[str, Any]:
+        """An example, as it is shown."""
+
+    def answer(self, question: Question) -> dict[str, Any]:
+        """Scores, as they are shown."""
+
+
 def page(
-    session: Session,
+    session: Answering,
     examples: Sequence[int],
     questions: Sequence[Question],
     tell: Tell | None = None,
