@@ -172,6 +172,25 @@ def test_mixed_with_floats():
     assert delta.abs().max() < 1e-9
 
 
+@pytest.mark.parametrize("kind", [torch.bool, torch.long])
+def test_a_mask_beside_floats_is_no_id(kind):
+    """Nothing looks it up: its scores are zeros, and the others are as without it."""
+    x, mask = torch.randn(5, 3), (torch.arange(15).reshape(5, 3) % 3 > 0).to(kind)
+
+    def masked(x, mask):
+        return (x.square() * mask).sum(1)
+
+    for method in (Saliency(masked), InputXGradient(masked), IntegratedGradients(masked)):
+        with pytest.warns(UserWarning, match=r"inputs\[1\]"):
+            found, nothing = method.attribute((x, mask))
+        truth = method.attribute(x, additional_forward_args=mask)
+        assert torch.allclose(found, truth, atol=1e-6)
+        assert not nothing.any()
+    with pytest.warns(UserWarning, match=r"inputs\[1\]"):
+        found, _ = GradientShap(masked).attribute((x, mask), (torch.zeros(1, 3), mask[:1]))
+    assert found.shape == x.shape
+
+
 def test_expected_gradients_of_ids():
     model = Text()
     row = torch.tensor([[2, 7, 1]])
