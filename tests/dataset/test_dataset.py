@@ -1,19 +1,30 @@
 """A data set's scores equal a loop's; a killed run goes on; processes share the work."""
 
-import errno
 import json
 import multiprocessing
 import os
+import resource
 import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    Sampler,
+    TensorDataset,
+    default_collate,
+)
 
 from captum._engine import store
+from captum._engine.plan import Missing
 from captum._engine.ranks import World
 from captum._engine.shards import Shards
 from captum.attr import (
@@ -21,6 +32,7 @@ from captum.attr import (
     ClassSummarizer,
     FeatureAblation,
     GradientShap,
+    InputXGradient,
     IntegratedGradients,
     Layer,
     LayerActivation,
@@ -288,25 +300,25 @@ def test_a_loader_that_raises_loses_nothing(tmp_path):
     assert len(found) == 120
 
 
-def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
-    from captum._engine import store
-
-    whole, files = store.os.replace, []
-
-    def full(source, target):
-        files.append(target)
-        if len(files) > 4:  # the manifest, two blocks, the form
-            raise OSError(errno.ENOSPC, "No space left on device", str(target))
-        whole(source, target)
-
+def test_a_full_disk_loses_nothing(tmp_path):
+    """A limit on files' sizes stands for it."""
     method = Saliency(net())
-    with monkeypatch.context() as patch:
-        patch.setattr(store.os, "replace", full)
-        with pytest.raises(OSError, match="No space left"):
-            attribute_dataset(method, loader(), tmp_path, target=0, block=8)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def batches():
+        for i, part in enumerate(data().tensors[0].split(8)):
+            if i == 2:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))
+            yield part
+
+    try:
+        with pytest.raises(OSError, match="could not be written, what was written stays"):
+            attribute_dataset(method, batches(), tmp_path, target=0, block=8)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert len(list(tmp_path.glob("*.safetensors"))) == 2
     assert not list(tmp_path.glob("*.part"))
-    found = attribute_dataset(method, loader(), tmp_path, target=0, block=8)
+    found = attribute_dataset(method, iter(data().tensors[0].split(8)), tmp_path, target=0, block=8)
     assert torch.allclose(found.scores(), method.attribute(data().tensors[0], target=0))
 
 
@@ -396,6 +408,64 @@ def _opened(rank, size, folder):
         assert len(list(place.iterdir())) == 1 + size
 
 
+class Odd(Sampler):
+    """Every other example: a process's own share."""
+
+    def __init__(self, rank, count):
+        self.rank, self.count = rank, count
+
+    def __iter__(self):
+        return iter(range(self.rank, self.count, 2))
+
+    def __len__(self):
+        return len(range(self.rank, self.count, 2))
+
+
+def _different(rank, size, folder):
+    """What differs is refused, in all processes, and does not disturb what comes next."""
+    other = net()
+    with torch.no_grad():
+        other[0].bias += rank
+    shared = DataLoader(data(), 8, sampler=Odd(rank, 50))
+    for method, given, word in (
+        (Saliency(other), loader(), "model"),
+        (Saliency(net()), shared, "batches"),
+        (Saliency(net()), [torch.randn(4, 4) + rank], "first example"),
+    ):
+        for out in (folder / word, None):
+            statistics = Summarizer([Mean()])
+            with pytest.raises(ValueError, match=f"the same in all.*\n.*another .*{word}"):
+                attribute_dataset(method, given, out, target=0, summarizer=statistics)
+
+    def failing():
+        for i, part in enumerate(data().tensors[0].split(8)):
+            if rank == 1 and i == 3:
+                raise OSError("the network is down")
+            yield part
+
+    error, words = (OSError, "network") if rank == 1 else (RuntimeError, "lost another")
+    with pytest.raises(error, match=words):
+        attribute_dataset(Saliency(net()), failing(), folder / "failing", target=0, block=8)
+    found = attribute_dataset(Saliency(net()), loader(), folder / "after", target=0, block=8)
+    assert len(found) == 50
+
+
+def test_what_differs_between_processes_is_refused(tmp_path):
+    together(2, _different, tmp_path)
+
+
+def test_what_is_missing_goes_round():
+    """Whatever is there: nobody waits for one who has it all."""
+    there = {0, 2, 3, 4, 6, 8}
+    for _ in range(2):
+        mine = [Missing(World(rank, 2), lambda start, end: start in there) for rank in (0, 1)]
+        for each in mine:
+            each(5, 5, 6)  # in whatever order one asks first, as long as all do
+        took = [[n for n in range(10) if each(n, n, n + 1)] for each in mine]
+        assert sorted(took[0] + took[1]) == [1, 5, 7, 9]
+        assert len(took[0]) == len(took[1])
+
+
 def test_what_a_killed_run_left_is_swept_away_and_nothing_else(tmp_path):
     together(4, _opened, tmp_path)
 
@@ -424,7 +494,7 @@ def test_refused(tmp_path):
         ),
         (
             lambda: attribute_dataset(method, batches, tmp_path / "c", target="labels"),
-            "batches with labels",
+            "under the key 'labels'",
         ),
         (
             lambda: attribute_dataset(method, batches, tmp_path / "d", target="best"),
@@ -472,7 +542,7 @@ def test_other_stores_and_broken_files_are_refused(tmp_path):
     ):
         with pytest.raises(ValueError, match=f"(?s)another.*{message}"):
             changed()
-    with pytest.raises(ValueError, match="the batches with which the run began"):
+    with pytest.raises(ValueError, match="another batches"):
         attribute_dataset(method, loader(size=5), tmp_path, target=0, block=16)
     other = nn.Sequential(net()[0], nn.ReLU(), net()[2])  # the same numbers, another model
     with pytest.raises(ValueError, match="another model"):
@@ -521,3 +591,133 @@ def test_data_that_does_not_say_how_much_it_is(tmp_path):
     next(tmp_path.glob("000000000040-*")).unlink()
     with pytest.raises(ValueError, match="scores of all 50 examples"):
         Attributions(tmp_path)
+
+
+class Times(DataLoader):
+    """Yields in a way of its own."""
+
+    def __iter__(self):
+        for x, y in super().__iter__():
+            yield x * 10, y
+
+
+class Worded(Dataset):
+    """Examples that are objects before they are put together."""
+
+    class Item:
+        def __init__(self, x, y):
+            self.x, self.y = x, y
+
+    def __len__(self):
+        return 10
+
+    def __getitem__(self, index):
+        return self.Item(torch.full((4,), float(index)), index % 3)
+
+    @staticmethod
+    def collate(items):
+        return torch.stack([item.x for item in items]), torch.tensor([item.y for item in items])
+
+
+def test_loaders_of_every_kind(tmp_path):
+    method, (x, y) = InputXGradient(net()), data().tensors
+    found = attribute_dataset(method, Times(data(), 8), tmp_path / "own", "labels")
+    assert torch.allclose(found.scores(), method.attribute(x * 10, target=y))
+    for _ in range(2):  # the same in another process, wherever objects lie
+        objects = DataLoader(Worded(), 4, collate_fn=Worded.collate)
+        assert len(attribute_dataset(method, objects, tmp_path / "objects", "labels")) == 10
+    whole = DataLoader(data(), sampler=BatchSampler(range(50), 8, False), batch_size=None)
+    found = attribute_dataset(method, whole, tmp_path / "whole", "labels")
+    assert torch.allclose(found.scores(), method.attribute(x, target=y))
+    empty = [x[:8], x[8:8], x[8:]]
+    assert len(attribute_dataset(method, empty, tmp_path / "empty", target=0, block=8)) == 50
+    numbers = {"seed": np.int64(1), "block": np.int64(8)}
+    assert len(attribute_dataset(method, loader(), tmp_path / "numpy", "labels", **numbers)) == 50
+    assert (tmp_path / "own" / "manifest.json").stat().st_mode & 0o044 == 0o044, "others may read"
+
+
+def test_loaders_that_are_refused(tmp_path):
+    method, (x, _) = Saliency(net()), data().tensors
+
+    def dropping(items):
+        return default_collate([item for item in items if item[1] != 2])
+
+    cases = [
+        (DataLoader(data(), sampler=BatchSampler(RandomSampler(data()), 8, False), batch_size=None),
+         "the data's order"),
+        (DataLoader(list(x.split(8)), batch_size=None, shuffle=True), "the data's order"),
+        (DataLoader(data(), 8, collate_fn=dropping), "the loader asked for"),
+        ([], "at least one example"),
+        (DataLoader(data(3), 8, drop_last=True), "at least one example"),
+        ([torch.randn(2, 3, 4), torch.randn(2, 5, 4)], "of the same shape"),
+    ]  # fmt: skip
+    for i, (given, message) in enumerate(cases):
+        for _ in range(2):
+            with pytest.raises(ValueError, match=message):
+                attribute_dataset(
+                    InputXGradient(lambda x: x.flatten(1).sum(1)), given, tmp_path / str(i)
+                )
+    for given in (x, "scores", {"x": x}):
+        with pytest.raises(TypeError, match="a DataLoader or batches"):
+            attribute_dataset(method, given, tmp_path / "x", target=0)
+    for wrong in (Saliency, net()):
+        with pytest.raises(TypeError, match="an attribution method"):
+            attribute_dataset(wrong, loader(), tmp_path / "x", target=0)
+
+    def interrupted():
+        yield x[:10]
+        raise RuntimeError("connection to the bucket reset")
+
+    with pytest.raises(RuntimeError, match=r"^connection to the bucket reset"):
+        attribute_dataset(method, interrupted(), tmp_path / "mine", target=0, block=8)
+    started = iter(x.split(10))
+    attribute_dataset(method, x.split(10), tmp_path / "list", target=0)
+    attribute_dataset(method, iter(x.split(10)), tmp_path / "used", target=0, block=10)
+    next(started)
+    with pytest.raises(ValueError, match="another first example"):
+        attribute_dataset(method, started, tmp_path / "used", target=0, block=10)
+    with pytest.raises(ValueError, match="30, after 50 the last time"):
+        attribute_dataset(method, iter(x.split(10)[:3]), tmp_path / "used", target=0, block=10)
+    for output, call in (((50,), lambda x: x.sum(1)), ((50, 4, 1), lambda x: x[..., None])):
+        with pytest.raises(ValueError, match=r"outputs \(N, C\)"):
+            attribute_dataset(Saliency(call), [x], tmp_path / str(output), "predictions")
+
+
+def test_a_folder_without_its_manifest_is_nobodys(tmp_path):
+    attribute_dataset(Saliency(net()), loader(), tmp_path, target=0)
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(ValueError, match=r"(?s)cannot be read.*another folder"):
+        attribute_dataset(Saliency(net()), loader(), tmp_path, target=0)
+    (tmp_path / "manifest.json").unlink()
+    with pytest.raises(ValueError, match="nobody knows what they are of"):
+        attribute_dataset(Saliency(net()), loader(), tmp_path, target=0)
+
+
+def test_reading_back_what_is_not_plain(tmp_path):
+    x = torch.randn(10, 3, 4)
+    method = InputXGradient(lambda x: x @ torch.ones(4, 2))  # an answer for each of 3 places
+    batches = [(part,) for part in x.split(4)]
+    places = {"arguments": lambda batch: {"target": torch.zeros(len(batch[0]), 2).long()}}
+    found = attribute_dataset(method, batches, tmp_path / "places", **places)
+    assert found.targets().shape == (10, 2)
+    assert {"target[0]", "target[1]", "scores[11]"} <= set(found.to_dataframe().columns)
+    assert torch.equal(torch.stack(found[2:9:3]), found.scores()[2:9:3])
+    half = InputXGradient(net().bfloat16())
+    small = [part.bfloat16() for part in data().tensors[0].split(8)]
+    found = attribute_dataset(half, small, tmp_path / "half", target=0)
+    assert found.scores().dtype == torch.bfloat16
+    assert found.to_dataframe().shape == (50, 4)
+    classes = ClassSummarizer([Mean()])
+    with pytest.raises(ValueError, match="a target for each example"):
+        found.summarise(classes)
+
+
+def test_seeds_have_draws_of_their_own(tmp_path):
+    method = NoiseTunnel(InputXGradient(lambda x: x.sum(1)))
+    same = [torch.ones(16, 4)] * 2
+    one, two = (
+        attribute_dataset(method, same, tmp_path / str(seed), block=16, seed=seed).scores()
+        for seed in (0, 16)
+    )
+    assert not torch.equal(one[16:], two[:16])
+    assert not torch.equal(one[:16], one[16:])

@@ -11,7 +11,7 @@ from torch import nn
 from captum._engine.call import make_call
 from captum._engine.errors import describe, wrong
 from captum._engine.evaluate import Engine
-from captum._engine.model import device_of
+from captum._engine.model import device_of, inside
 from captum._engine.nest import map_tensors
 from captum._engine.site import Layer
 
@@ -30,6 +30,8 @@ def modules_of(model: nn.Module, layers: Any, works: str) -> dict[str, nn.Module
     found = {}
     for layer in given:
         name = names.get(id(layer)) if isinstance(layer, nn.Module) else layer
+        if isinstance(name, str) and name not in every:
+            name = name.removeprefix("module.")  # of a wrapper, which is looked through
         if not isinstance(name, str) or name not in every:
             raise wrong(
                 ValueError,
@@ -47,6 +49,7 @@ def parameters_of(model: nn.Module, layers: Sequence[str] | None, works: str) ->
     """The names of some modules' parameters; None for those of all."""
     if layers is None:
         return None
+    model = inside(model)
     modules = modules_of(model, layers, works).values()
     owned = {id(p) for module in modules for p in module.parameters()}
     return [name for name, p in model.named_parameters() if id(p) in owned]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from inspect import getclosurevars
+from types import FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -33,7 +35,8 @@ def unwrapped(model: Model) -> Model:
 
 def replica(model: Model) -> Model:
     """What DistributedDataParallel replicates: a pass of it waits for no other process."""
-    return model.module if isinstance(model, DistributedDataParallel) else model
+    inner = getattr(model, "_orig_mod", model)
+    return inner.module if isinstance(inner, DistributedDataParallel) else model
 
 
 def inside(model: Any) -> Any:
@@ -47,11 +50,48 @@ def inside(model: Any) -> Any:
 
 
 def takes_all_processes(model: Model) -> bool:
-    """Whether a pass is all processes' work together: each has a shard of the parameters."""
-    module = owner(model)
-    return module is not None and any(
-        hasattr(p, "full_tensor") or hasattr(p, "_is_flat_param") for p in module.parameters()
+    """Whether a pass is all processes' work together.
+
+    Each has a shard of the parameters; or a function runs a wrapper that sends buffers around.
+    """
+    return any(
+        (isinstance(part, DistributedDataParallel) and model is not module) or _is_sharded(part)
+        for module in modules_behind(replica(model))
+        for part in module.modules()
     )
+
+
+def _is_sharded(module: nn.Module) -> bool:
+    # By its class: after a pass `fully_shard` may have whole parameters there for a while.
+    return any(kind.__name__ == "FSDPModule" for kind in type(module).__mro__) or any(
+        hasattr(p, "full_tensor") or hasattr(p, "_is_flat_param")
+        for p in module.parameters(recurse=False)
+    )
+
+
+def modules_behind(model: Any) -> list[nn.Module]:
+    """The modules that a model is seen to run: itself, what a function closes over or names.
+
+    >>> net = nn.Linear(2, 2)
+    >>> modules_behind(lambda x: net(x) + 1) == [net]
+    True
+    """
+    found: dict[int, nn.Module] = {}
+    seen: set[int] = set()
+    waiting: list[Any] = [model]
+    while waiting:
+        value = waiting.pop(0)
+        if isinstance(value, nn.Module):
+            found[id(value)] = value
+        elif isinstance(value, partial):
+            waiting += [value.func, *value.args, *value.keywords.values()]
+        elif isinstance(value, MethodType):
+            waiting += [value.__self__]
+        elif isinstance(value, FunctionType) and id(value) not in seen:
+            seen.add(id(value))
+            used = getclosurevars(value)
+            waiting += [*used.nonlocals.values(), *used.globals.values()]
+    return list(found.values())
 
 
 def _on_one_device(model: Model, device: torch.device) -> Model:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler, IterableDataset, RandomSampler
 
 from captum._engine import store
 from captum._engine.errors import describe, wrong
 from captum._engine.nest import tensors
+from captum._engine.ranks import World
 
 # Of a block's number, start and end: whether it is to be made.
 Wanted = Callable[[int, int, int], bool]
@@ -25,60 +28,86 @@ class Plan:
         data: a loader, or an iterable of batches.
         block: the examples after which a block ends, with its batch.
         places: of a data set that is read by numbers: the numbers of each batch.
+        order: a digest of the numbers that a loader reads by, where there are some.
+        count: how many examples a batch has.
     """
 
     data: Iterable[Any]
     block: int
     places: list[list[int]] | None = None
+    order: str = ""
+    count: Callable[[Any], int] = field(default_factory=lambda: rows_of)
 
     @classmethod
-    def of(cls, data: Iterable[Any], block: int, ordered: bool = True) -> Plan:
+    def of(
+        cls,
+        data: Iterable[Any],
+        block: int,
+        ordered: bool = True,
+        count: Callable[[Any], int] | None = None,
+    ) -> Plan:
         """Look at what a user gave; unless `ordered`, a loader that shuffles is read as it comes.
 
         Raises:
             TypeError: nothing that yields batches.
             ValueError: a loader that shuffles, or has a part of the data alone.
         """
-        if not isinstance(data, DataLoader):
-            if not isinstance(data, Iterable):
-                raise wrong(
-                    TypeError, "a DataLoader or batches", describe(data), "DataLoader(data)"
-                )
-            return cls(data, block)
-        if isinstance(data.dataset, IterableDataset) or data.batch_sampler is None:
-            return cls(data, block)
-        places, again = ([list(each) for each in data.batch_sampler] for _ in range(2))
+        count = count or rows_of
+        if isinstance(data, Tensor | str | Mapping) or not isinstance(data, Iterable):
+            raise wrong(TypeError, "a DataLoader or batches", describe(data), "DataLoader(data)")
+        if isinstance(data, list):
+            data = [batch for batch in data if not _empty(batch, count)]
+        if not isinstance(data, DataLoader) or isinstance(data.dataset, IterableDataset):
+            return cls(data, block, count=count)
+        numbers: Any = data.sampler if data.batch_sampler is None else data.batch_sampler
+        places, again = (list(map(_listed, numbers)) for _ in range(2))
         if places != again or isinstance(data.sampler, RandomSampler | DistributedSampler):
             if not ordered:
-                return cls(data, block)
+                return cls(data, block, count=count)
             raise wrong(
                 ValueError,
                 "a loader in the data's order: processes share the work by themselves",
                 type(data.sampler).__name__,
                 "DataLoader(data, batch_size=64, shuffle=False)",
             )
-        return cls(data, block, places)
+        order = store.digest(repr(places))
+        # One that has its own way of yielding is read as it is.
+        if data.batch_sampler is None or type(data).__iter__ is not DataLoader.__iter__:
+            return cls(data, block, None, order, count)
+        return cls(data, block, [each for each in places if each], order, count)
 
     @property
     def examples(self) -> int | None:
         """How many there are, where that is known before all are read."""
         if self.places is not None:
             return sum(map(len, self.places))
-        return sum(map(rows_of, self.data)) if isinstance(self.data, list | tuple) else None
+        return sum(map(self.count, self.data)) if isinstance(self.data, list | tuple) else None
 
     @property
     def rereads(self) -> bool:
         """Whether looking at the data takes nothing away from it."""
         return not isinstance(self.data, Iterator)
 
-    def about(self) -> dict[str, Any]:
-        """What blocks hang on."""
-        first = ""
-        if self.places and isinstance(self.data, DataLoader):
-            first = store.digest(self.data.dataset[self.places[0][0]])
-        elif isinstance(self.data, list | tuple) and self.data:
-            first = store.digest(self.data[0])
-        return {"examples": self.examples, "block": self.block, "first example": first}
+    def looked_at(self) -> tuple[Plan, dict[str, Any]]:
+        """What blocks hang on, and a plan in which nothing is missing for that.
+
+        Raises:
+            ValueError: there are no examples.
+        """
+        plan, first = self, None
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # the same, should it be drawn
+            if self.places and isinstance(self.data, DataLoader):
+                first = self.data.dataset[self.places[0][0]]
+            elif self.places is None:
+                rest = iter(self.data)
+                first = next(rest, None)
+                if not self.rereads:
+                    plan = replace(self, data=chain([first], rest))
+        if first is None:
+            raise wrong(ValueError, "at least one example", "none", "DataLoader(data)")
+        about = {"examples": self.examples, "block": self.block, "batches": self.order}
+        return plan, about | {"first example": store.digest(first)}
 
     def peek(self) -> Any:
         """The first batch.
@@ -92,7 +121,7 @@ class Plan:
             )
         if self.places:
             return next(self._by_place([(0, self.places[:1])]))[1][0]
-        for batch in self.data:
+        for batch in self.data if self.places is None else ():
             return batch
         raise wrong(ValueError, "at least one example", "none", "DataLoader(data)")
 
@@ -101,8 +130,8 @@ class Plan:
         if self.places is not None:
             yield from self._by_place(self.ahead(wanted))
             return
-        for number, (start, part) in enumerate(_blocks(self.data, rows_of, self.block)):
-            if wanted(number, start, start + sum(map(rows_of, part))):
+        for number, (start, part) in enumerate(_blocks(self.data, self.count, self.block)):
+            if wanted(number, start, start + sum(map(self.count, part))):
                 yield start, part
 
     def ahead(self, wanted: Wanted) -> list[tuple[int, list[list[int]]]]:
@@ -120,7 +149,35 @@ class Plan:
         assert isinstance(self.data, DataLoader)  # for mypy
         loader = iter(_only(self.data, [places for _, part in blocks for places in part]))
         for start, part in blocks:
-            yield start, [next(loader) for _ in part]
+            made = [next(loader) for _ in part]
+            for batch, numbers in zip(made, part, strict=True):
+                if self.count is not rows_of and self.count(batch) != len(numbers):
+                    raise wrong(
+                        ValueError,
+                        f"a batch of the {len(numbers)} examples that the loader asked for",
+                        f"{self.count(batch)}",
+                        "a data set without those that are left out, and inputs=… of all others",
+                    )
+            yield start, made
+
+
+class Missing:
+    """Which of the blocks that are missing are this process's: they go round, whatever is there.
+
+    Args:
+        world: the processes that share them, which all ask for all blocks.
+        has: of a block's start and end, whether it is there.
+    """
+
+    def __init__(self, world: World, has: Callable[[int, int], bool]) -> None:
+        self.world, self.has = world, has
+        self._order: dict[int, int] = {}
+
+    def __call__(self, number: int, start: int, end: int) -> bool:
+        """Whether to make a block; however often one asks."""
+        if self.has(start, end):
+            return False
+        return self.world.takes(self._order.setdefault(number, len(self._order)))
 
 
 def rows_of(batch: Any) -> int:
@@ -131,11 +188,21 @@ def rows_of(batch: Any) -> int:
     return len(first)
 
 
+def _listed(numbers: Any) -> list[Any]:
+    return list(numbers) if isinstance(numbers, Iterable) else [numbers]
+
+
+def _empty(batch: Any, count: Callable[[Any], int]) -> bool:
+    return any(True for _ in tensors(batch)) and count(batch) == 0
+
+
 def _blocks(
     batches: Iterable[Any], count: Callable[[Any], int], block: int
 ) -> Iterator[tuple[int, list[Any]]]:
     start, rows, part = 0, 0, []
     for batch in batches:
+        if not count(batch):
+            continue
         part.append(batch)
         rows += count(batch)
         if rows >= block:

@@ -1,11 +1,20 @@
-"""The processes that share a run, where `torch.distributed` has been started."""
+"""The processes that share a run, where `torch.distributed` has been started.
+
+A call that they make together is a meeting, with a group of its own. Whoever fails leaves it, and
+the others are told at once; and what somebody sends in a later call is never taken for an answer in
+this one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from datetime import timedelta
+from functools import wraps
+from traceback import clear_frames
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -15,6 +24,19 @@ from captum._engine.errors import wrong
 from captum._engine.model import takes_all_processes
 
 Value = TypeVar("Value")
+Parameters = ParamSpec("Parameters")
+
+_PATIENCE = timedelta(days=30)  # of those who are done, with those who still work
+
+
+@dataclass
+class _Meeting:
+    """A group of processes, whose connections end with it."""
+
+    group: Any
+
+
+_meeting: ContextVar[_Meeting | None] = ContextVar("meeting", default=None)
 
 
 @dataclass(frozen=True)
@@ -46,21 +68,62 @@ class World:
 
     # Everything below is called by all processes, or by none.
 
+    @contextmanager
+    def meeting(self) -> Iterator[None]:
+        """What all processes do, to its end: inside another meeting, a part of that.
+
+        Raises:
+            RuntimeError: one of them was lost, or failed.
+        """
+        if self.size == 1 or _meeting.get() is not None:
+            yield
+            return
+        with self.watched():  # not longer than the user's own patience: others may never come
+            dist.all_reduce(torch.zeros(1, device=_device()))
+            met = _Meeting(dist.new_group(backend="gloo", timeout=_PATIENCE))
+        token = _meeting.set(met)
+        try:
+            yield
+            self.wait()
+        finally:
+            _meeting.reset(token)
+            dist.destroy_process_group(met.group)
+            met.group = None  # nothing else holds it, not even an error's frames
+
+    def agree(self, about: Mapping[str, Any]) -> None:
+        """Refuse what is not the same in all processes, in all of them."""
+        every = self.every(dict(about))
+        other = sorted(
+            {key for each in every for key in each if each[key] != every[0].get(key, each[key])}
+        )
+        if other:
+            first = [f"{key} ({', '.join(str(each.get(key)) for each in every)})" for key in other]
+            raise wrong(
+                ValueError,
+                "the same in all processes, which share the work by themselves",
+                f"another {'; '.join(first)}",
+                "the same model and the same data, whole, in every process",
+            )
+
+    def agree_if_met(self, about: Mapping[str, Callable[[], Any]]) -> None:
+        """The same inside a meeting, and nothing outside of one."""
+        if self.size > 1 and _meeting.get() is not None:
+            self.agree({name: made() for name, made in about.items()})
+
     def wait(self) -> None:
         """Until all processes are here.
 
         Raises:
             RuntimeError: one of them was lost.
         """
-        if self.size > 1:
-            self.sum(torch.zeros(1))
+        self.every(None)
 
     def sum(self, own: Tensor) -> Tensor:
         """The sum over all processes, in place of each one's own."""
         if self.size > 1:
+            there = own.to(_device())
             with self.watched():
-                there = own.to(_device())
-                dist.all_reduce(there)
+                dist.all_reduce(there, group=self._among())
             if there is not own:
                 own.copy_(there)
         return own
@@ -70,7 +133,7 @@ class World:
         if self.size > 1:
             there = own.to(_device()).contiguous()
             with self.watched():
-                dist.broadcast(there, 0)
+                dist.broadcast(there, 0, group=self._among())
             if there is not own:
                 own.copy_(there)
         return own
@@ -80,8 +143,12 @@ class World:
         if self.size == 1:
             return own
         found = [own]
+        met = _meeting.get()
         with self.watched():
-            dist.broadcast_object_list(found, 0, device=_device())
+            if met is None:
+                dist.broadcast_object_list(found, 0, device=_device())
+            else:
+                dist.broadcast_object_list(found, 0, group=met.group)
         return found[0]
 
     def every(self, own: Value) -> list[Value]:
@@ -89,9 +156,21 @@ class World:
         if self.size == 1:
             return [own]
         found: list[Any] = [None] * self.size
+        met = _meeting.get()
         with self.watched():
-            dist.all_gather_object(found, own)
+            dist.all_gather_object(found, own, group=None if met is None else met.group)
         return found
+
+    def _among(self) -> Any:
+        """Who large tensors are sent among: the meeting; on GPUs all, once it is known to be there.
+
+        No name is given to a group: an error's frames would keep its connections.
+        """
+        met = _meeting.get()
+        if met is not None and dist.get_backend() == "nccl":
+            dist.all_reduce(torch.zeros(1), group=met.group)
+            met = None
+        return None if met is None else met.group
 
     def own(self, count: int) -> slice:
         """Which of so many rows are this process's, where each takes as many."""
@@ -127,7 +206,7 @@ class World:
             else:
                 sent = torch.empty(known[0], dtype=known[1], device=device)
             with self.watched():
-                dist.broadcast(sent, rank)
+                dist.broadcast(sent, rank, group=self._among())
             there = sent if own is None else sent.to(own.device)
             yield list(zip(numbers, torch.split(there, sizes, dim), strict=True))
 
@@ -137,14 +216,26 @@ class World:
         try:
             yield
         except RuntimeError as error:
-            if not _lost(error):
+            if self.size == 1 or not _lost(error):
                 raise
+            clear_frames(error.__traceback__)  # of what they hold of a group
             raise wrong(
                 RuntimeError,
                 f"all {self.size} processes to finish",
                 f"process {self.rank} lost another: {str(error).splitlines()[0]}",
-                "run it again: what was written to a folder stays",
+                "what the other says; then run it again: what was written to a folder stays",
             ) from error
+
+
+def together(method: Callable[Parameters, Value]) -> Callable[Parameters, Value]:
+    """A call that all processes make, or none: a meeting of them."""
+
+    @wraps(method)
+    def met(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Value:
+        with World.now().meeting():
+            return method(*args, **kwargs)
+
+    return met
 
 
 def _lost(error: RuntimeError) -> bool:

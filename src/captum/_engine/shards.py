@@ -7,6 +7,7 @@ one step: a run that was killed leaves whole files, and the next one makes the o
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from captum._engine.ranks import World
 Rows = dict[str, Tensor]  # tensors (n, *) of the same n rows
 
 _MANIFEST = "manifest.json"
+_ANEW = "another folder, or delete this one"
 _NAME = re.compile(r"(\d{12})-(\d{12})\.safetensors")
 
 
@@ -65,45 +67,69 @@ class Shards:
 
     def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
         self.folder = folder
-        manifest = folder / _MANIFEST
-        if manifest.exists():
-            _check(folder, store.read_json(manifest), about)
-        else:
-            store.write_json(manifest, about)
-        self._parts = parts_of(folder)
-        world = World.now()
-        world.wait()  # nobody has anything unfinished of its own
-        for left in folder.glob("*" + store.PART) if world.rank == 0 else ():
-            left.unlink()
-        world.wait()  # nobody begins before what others had left is gone
+        # By the first process, so that all see the same, or are refused with the same words; and
+        # before anybody has anything unfinished of its own.
+        found = World.now().first(_prepared(folder, about) if World.now().rank == 0 else {})
+        if isinstance(found, Exception):
+            raise found
+        self._parts: dict[int, tuple[int, Path]] = found
+        self._starts = sorted(self._parts)
 
     def has(self, start: int, end: int) -> bool:
         """Whether these rows are there as one part.
 
         Raises:
-            ValueError: a part that begins there and ends elsewhere.
+            ValueError: some of them are there, in other parts.
         """
-        found = self._parts.get(start)
-        if found is not None and found[0] != end:
+        before = bisect_left(self._starts, end)  # parts that begin before the end of these
+        first = self._starts[before - 1] if before else start
+        last = self._parts[first][0] if before else start
+        if last > start and (first, last) != (start, end):
             raise wrong(
                 ValueError,
                 f"rows {start} to {end} in one file of {self.folder}",
-                f"{start} to {found[0]}",
+                f"{first} to {last}",
                 "the batches with which the run began, or another folder",
             )
-        return found is not None
+        return last > start
 
-    def put(self, start: int, rows: Rows) -> None:
-        """Rows from a number on, as one part."""
+    def put(self, start: int, rows: Rows, known: Mapping[str, Any] | None = None) -> None:
+        """Rows from a number on, as one part; and what else there is to know of them."""
         end = start + _count(rows)
         path = self.folder / f"{start:012d}-{end:012d}.safetensors"
-        store.write(path, rows, {"start": start})
+        store.write(path, rows, {"start": start, **(known or {})})
         self._parts[start] = end, path
+        insort(self._starts, start)
 
     def mine(self, world: World) -> Iterator[tuple[int, Rows]]:
-        for number, (start, (_, path)) in enumerate(sorted(parts_of(self.folder).items())):
+        parts = sorted(parts_of(self.folder).items())
+        end = 0
+        for start, (stop, _) in parts:
+            if start != end:
+                got = f"some from {start} on, after {end}"
+                raise wrong(ValueError, f"rows without a gap in {self.folder}", got, _ANEW)
+            end = stop
+        for number, (start, (_, path)) in enumerate(parts):
             if world.takes(number):
                 yield start, store.read(path)[0]
+
+
+def _prepared(folder: Path, about: Mapping[str, Any]) -> dict[int, tuple[int, Path]] | Exception:
+    """The parts of a folder that is for these rows, swept; or what is wrong with it."""
+    try:
+        manifest = folder / _MANIFEST
+        if manifest.exists():
+            _check(folder, store.read_json(manifest), about)
+        else:
+            if folder.exists() and parts_of(folder):
+                got = "files of rows without one: nobody knows what they are of"
+                raise wrong(ValueError, f"a folder with {_MANIFEST}: {folder}", got, _ANEW)
+            store.write_json(manifest, about)
+        for left in folder.glob("*" + store.PART):
+            left.unlink(missing_ok=True)
+        return parts_of(folder)
+    except (ValueError, OSError) as error:
+        return error
 
 
 def parts_of(folder: Path) -> dict[int, tuple[int, Path]]:
@@ -134,5 +160,5 @@ def _check(folder: Path, found: Mapping[str, Any], about: Mapping[str, Any]) -> 
             f"a folder for these results: {folder}",
             "one with results of another "
             + ", ".join(f"{k} ({found.get(k)!r}, not {about.get(k)!r})" for k in other),
-            "another folder, or delete this one",
+            _ANEW,
         )

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -29,7 +29,12 @@ def write(path: Path, found: Mapping[str, Tensor], known: Mapping[str, Any]) -> 
     ready = {name: t.detach().cpu().contiguous() for name, t in found.items()}
     meta = {"format": _FORMAT, "about": json.dumps(dict(known))}
     with _replacing(path) as part:
-        save(ready, part, metadata=meta)
+        try:
+            save(ready, part, metadata=meta)
+        except extra("safetensors", "store").SafetensorError as error:  # of the disk: all else fits
+            raise OSError(
+                f"{path} could not be written, what was written stays: {error}"
+            ) from error
 
 
 def write_json(path: Path, known: Mapping[str, Any]) -> None:
@@ -42,13 +47,12 @@ def write_json(path: Path, known: Mapping[str, Any]) -> None:
 def _replacing(path: Path) -> Iterator[Path]:
     """A file to write, which takes the other's place once it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=PART)
-    os.close(handle)
+    part = path.parent / f".{uuid4().hex}{PART}"
     try:
-        yield Path(name)
-        os.replace(name, path)
+        yield part
+        part.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
 
 
@@ -67,6 +71,7 @@ def read_rows(path: Path, start: int, end: int) -> dict[str, Tensor]:
     safetensors = extra("safetensors", "store")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
+            _known(file)
             return {name: file.get_slice(name)[start:end] for name in list(file.keys())}
     except Exception as error:
         raise _unreadable(path, error) from error
@@ -76,9 +81,7 @@ def _read(path: Path, values: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
     safetensors = extra("safetensors", "store")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            meta = file.metadata() or {}
-            if meta.get("format") != _FORMAT:
-                raise ValueError("another program's file")
+            meta = _known(file)
             names = list(file.keys()) if values else []
             found = {name: file.get_tensor(name) for name in names}
         return found, dict(json.loads(meta["about"]))
@@ -86,6 +89,13 @@ def _read(path: Path, values: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise
     except Exception as error:
         raise _unreadable(path, error) from error
+
+
+def _known(file: Any) -> dict[str, str]:
+    meta: dict[str, str] = file.metadata() or {}
+    if meta.get("format") != _FORMAT:
+        raise ValueError("another program's file")
+    return meta
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -98,30 +108,43 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise
     except Exception as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(
+            path, error, "another folder: what this one is of is not known"
+        ) from error
 
 
-def _unreadable(path: Path, error: Exception) -> ValueError:
-    return wrong(
-        ValueError,
-        f"a file that captum wrote: {path}",
-        f"one that cannot be read ({error})",
-        "delete it, and it is made anew",
-    )
+def _unreadable(
+    path: Path, error: Exception, works: str = "delete it, and it is made anew"
+) -> ValueError:
+    got = f"one that cannot be read ({error})"
+    return wrong(ValueError, f"a file that captum wrote: {path}", got, works)
 
 
 def digest(*values: Any) -> str:
     """A few letters that change with any tensor, array or word among the values."""
     made = blake2b(digest_size=12)
-    for value in values:
-        for given in tensors(value):
+
+    def add(value: Any) -> None:
+        if isinstance(value, Tensor):
             # A shard: all processes, which all ask, have the whole one.
-            tensor = given.full_tensor() if hasattr(given, "full_tensor") else given
+            tensor = value.full_tensor() if hasattr(value, "full_tensor") else value
             made.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
             made.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-        if not any(True for _ in tensors(value)):
-            made.update(repr(value).encode())
+        elif isinstance(value, Mapping):
+            add([*value, *value.values()])
+        elif isinstance(value, tuple | list):
+            made.update(f"{len(value)}[".encode())
+            for item in value:
+                add(item)
+        elif hasattr(value, "__array_interface__") and np.asarray(value).dtype != object:
+            array = np.ascontiguousarray(value)  # of numpy, or a picture
+            made.update(f"{array.dtype}{array.shape}".encode())
+            made.update(array.tobytes())
+        else:
+            made.update(plain(repr(value)).encode())
         made.update(b"|")
+
+    add(values)
     return made.hexdigest()
 
 
@@ -133,10 +156,19 @@ def digest_of_model(model: nn.Module) -> str:
         state = extra("accelerate.utils.modeling", "llm").get_state_dict_offloaded_model(model)
     names = sorted(state)
     modules = [
-        (name, _class(type(module)).__qualname__, plain(module.extra_repr()))
+        (name, _class(type(module)).__qualname__, plain(module.extra_repr()), own_settings(module))
         for name, module in model.named_modules()
     ]
     return digest(modules, names, [state[name] for name in names])
+
+
+def own_settings(module: nn.Module) -> dict[str, Any]:
+    """The numbers and words that a module holds, beside its tensors and modules."""
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, bool | int | float | str) and name[0] != "_" and name != "training"
+    }
 
 
 def plain(text: str) -> str:

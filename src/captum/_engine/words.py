@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from functools import partial
+from types import CellType, CodeType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,8 @@ _BRACKETS = {list: "[]", tuple: "()", set: "{}", frozenset: "{}"}
 class Words:
     """Settings in words: numbers and names, no addresses.
 
-    Tensors are known by a digest, functions by their names, other objects by their class and what
-    they were made with.
+    Tensors are known by a digest, functions by their names and what they do, other objects by
+    their class and what they were made with.
 
     Args:
         names: of objects that have some, such as a model's layers: by `id`.
@@ -53,17 +54,23 @@ class Words:
     def _object(self, value: Any) -> str:
         kind = type(value).__qualname__
         if isinstance(value, nn.Module):  # without its parameters, which it may learn on the way
-            has = {k: v for k, v in vars(value).items() if isinstance(v, _PLAIN) and k[0] != "_"}
-            has.pop("training", None)
-            return f"{kind}({store.plain(value.extra_repr())} {has})"
+            return f"{kind}({store.plain(value.extra_repr())} {store.own_settings(value)})"
         if isinstance(value, Tensor | np.ndarray):
             return f"{kind} {store.digest(value)}"
         if isinstance(value, partial):
             return f"partial{self.of((value.func, value.args, value.keywords))}"
         if hasattr(value, "__qualname__"):
-            return f"{getattr(value, '__module__', None)}.{value.__qualname__}"
+            name = f"{getattr(value, '__module__', None)}.{value.__qualname__}"
+            return f"{name} {self._function(value)}" if isinstance(value, FunctionType) else name
         self._names[id(value)] = kind  # one that holds itself ends here
         return f"{kind}({', '.join(f'{k}={v}' for k, v in self.held(value).items())})"
+
+    def _function(self, value: FunctionType) -> str:
+        """What a function does, and the numbers that it closes over."""
+        used = [cell.cell_contents for cell in value.__closure__ or () if cell != CellType()]
+        kept = (*used, *(value.__defaults__ or ()))
+        numbers = [v for v in kept if v is None or isinstance(v, (*_PLAIN, Tensor, np.ndarray))]
+        return store.digest(_code(value.__code__), list(map(self.of, numbers)))
 
     def held(self, value: Any) -> dict[str, str]:
         """What an object was made with, where it keeps that, else all it holds; but for None."""
@@ -72,6 +79,11 @@ class Words:
         if made and all(kept in has for kept in made.values()):
             has = {name: has[kept] for name, kept in made.items()}
         return {name: self.of(held) for name, held in has.items() if held is not None}
+
+
+def _code(code: CodeType) -> list[Any]:
+    constants = [_code(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts]
+    return [code.co_code, list(code.co_names), constants]
 
 
 def _parameters(kind: type) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 
 from captum._engine.errors import wrong
 from captum._engine.model import takes_all_processes
-from captum._engine.plan import Plan, Wanted, rows_of
+from captum._engine.plan import Missing, Plan, Wanted
 from captum._engine.progress import Progress
 from captum._engine.ranks import World
 from captum._engine.shards import Rows, Shards
@@ -40,7 +41,7 @@ def attribute_dataset(
 
     A run that was stopped, at any moment, goes on after the files that are whole. Under `torchrun`
     the processes share the work by themselves, on a folder that all of them see. Scores that are
-    drawn at random hang on `seed` and the example's place, not on who draws them or when.
+    drawn at random hang on `seed` and their block's place, not on who draws them or when.
 
     Args:
         method: any attribution method whose scores have a row for each example.
@@ -74,47 +75,51 @@ def attribute_dataset(
     """
     if block < 1:
         raise wrong(ValueError, "block of at least 1", repr(block), "block=1024")
-    plan = Plan.of(data, block)
-    asking = Asking(method, target, inputs, arguments, seed, kwargs)
-    if summarizer is not None:
-        _check_merges(summarizer)
-    if out is not None:
-        world, found = World.now(), Attributions(_written(asking, plan, Path(out), show_progress))
-        if summarizer is not None:
-            _sum_up(summarizer, ((rows, found.form) for rows in found.shared(world)), world)
-        return found
-    if summarizer is None:
+    if out is None and summarizer is None:
         raise wrong(
             ValueError,
             "a folder; or a summarizer",
             "out=None and summarizer=None",
             "attribute_dataset(method, loader, out='scores')",
         )
-    world = World.sharing(asking.model)
-    made = _made(asking, plan, lambda number, start, end: world.takes(number), show_progress)
-    _sum_up(summarizer, ((rows, asking.form) for _, rows in made), world)
-    return None
+    _check_joined()
+    asking = Asking(method, target, inputs, arguments, seed, kwargs)
+    world, found = World.now(), None
+    with world.meeting():
+        plan, first = Plan.of(data, int(block), count=asking.count).looked_at()
+        about = asking.about() | first
+        world.agree(about)
+        if summarizer is not None:
+            _check_merges(summarizer)
+        if out is not None:
+            folder = _written(asking, plan, Shards(Path(out).expanduser(), about), show_progress)
+            world.wait()
+            found = Attributions(folder)
+        if summarizer is not None and found is not None:
+            _sum_up(summarizer, ((rows, found.form) for rows in found.shared(world)), world)
+        elif summarizer is not None:
+            sharing = World.sharing(asking.model)
+            own = _made(asking, plan, lambda number, _, end: sharing.takes(number), show_progress)
+            _sum_up(summarizer, ((rows, asking.form) for _, rows in own), sharing)
+    return found
 
 
-def _written(asking: Asking, plan: Plan, folder: Path, show: bool) -> Path:
+def _written(asking: Asking, plan: Plan, shards: Shards, show: bool) -> Path:
     """Make the files that are not there; the folder."""
     world, sharing = World.now(), World.sharing(asking.model)
-    shards = Shards(folder, asking.about(plan))
-    examples = 0
+    examples, missing = 0, Missing(sharing, shards.has)
 
     def wanted(number: int, start: int, end: int) -> bool:
         nonlocal examples
         examples = end
-        return sharing.takes(number) and not shards.has(start, end)
+        return missing(number, start, end)
 
     for start, rows in _made(asking, plan, wanted, show):
         if sharing.size > 1 or world.rank == 0:
-            shards.put(start, rows)
-            asking.keep_form(folder)
+            shards.put(start, rows, {"form": asking.form})
     if world.rank == 0:
-        complete(folder, examples)
-    world.wait()
-    return folder
+        complete(shards.folder, examples)
+    return shards.folder
 
 
 def _sum_up(summarizer: Summarizer, parts: Iterable[tuple[Rows, Any]], world: World) -> None:
@@ -125,6 +130,18 @@ def _sum_up(summarizer: Summarizer, parts: Iterable[tuple[Rows, Any]], world: Wo
     if own is not summarizer:
         for part in world.every(own):
             summarizer.merge(part)
+
+
+def _check_joined() -> None:
+    """A process that `torchrun` started, and that does not know the others, would do all alone."""
+    started = os.environ.get("WORLD_SIZE", "1")
+    if "TORCHELASTIC_RUN_ID" in os.environ and started != "1" and World.now().size == 1:
+        raise wrong(
+            RuntimeError,
+            "processes that know each other, to share the work",
+            f"one of {started} that torchrun started, alone",
+            "torch.distributed.init_process_group()",
+        )
 
 
 def _check_merges(summarizer: Summarizer) -> None:
@@ -141,10 +158,12 @@ def _made(asking: Asking, plan: Plan, wanted: Wanted, show: bool) -> Iterator[tu
     progress = Progress(f"{asking.method.get_name()}, a data set", show)
     if show:
         _announce(asking, plan, wanted, progress)
-    with World.now().watched():
-        for start, batches in plan.chosen(wanted):
-            yield start, asking.rows(start, batches)
-            progress.add(sum(map(rows_of, batches)))
+    passes = World.now() if takes_all_processes(asking.model) else World()
+    for start, batches in plan.chosen(wanted):
+        with passes.watched():
+            rows = asking.rows(start, batches)
+        yield start, rows
+        progress.add(sum(map(asking.count, batches)))
     progress.close()
 
 

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from captum._engine import store
 from captum._engine.call import make_call
 from captum._engine.errors import describe, wrong
-from captum._engine.model import device_of, inside, replica
+from captum._engine.model import device_of, inside, modules_behind, replica
 from captum._engine.nest import map_tensors
-from captum._engine.plan import Plan, rows_of
+from captum._engine.plan import rows_of
 from captum._engine.shards import Rows
 from captum._engine.target import as_tensor
 from captum._engine.words import Words
 from captum.attr.base import Attribution
-from captum.attr.dataset_store import TARGET, flattened
+from captum.attr.dataset_store import TARGET, flattened, joined
 
 LABELS, _PREDICTIONS = "labels", "predictions"
 _MODEL = "the model"
+_CLASSES = 2  # dimensions of outputs (N, C)
 
 
 @dataclass
@@ -38,20 +39,40 @@ class Asking:
     kwargs: Mapping[str, Any]
     form: Any = field(default=None, init=False)  # of what the method returns
 
+    def __post_init__(self) -> None:
+        inner = getattr(self.method, "attribution_method", self.method)
+        if not isinstance(inner, Attribution) or not hasattr(inner, "forward_func"):
+            raise wrong(
+                TypeError,
+                "an attribution method, whose scores have a row for each example",
+                describe(self.method),
+                "attribute_dataset(IntegratedGradients(model), loader, 'scores')",
+            )
+
     def rows(self, start: int, batches: list[Any]) -> Rows:
         """The scores of some batches, and their targets."""
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed + start)
+        begun = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # of torch
+        devices = range(torch.cuda.device_count()) if begun else ()
+        with torch.random.fork_rng(devices):
+            drawn = np.random.SeedSequence((int(self.seed) % 2**64, start))
+            torch.manual_seed(int(drawn.generate_state(1, np.uint64)[0]))
             parts = [self.one(batch) for batch in batches]
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        return joined(parts, "inputs of one length; or block=1, and parts()")
 
-    def about(self, plan: Plan) -> dict[str, Any]:
-        """What scores hang on."""
+    def count(self, batch: Any) -> int:
+        """How many examples are explained of a batch."""
+        return rows_of(self._read(batch)[0])
+
+    def about(self) -> dict[str, Any]:
+        """What scores hang on, but for the data."""
         model = self.model
-        state, names = Words({}).of(model), {}
-        if isinstance(model, nn.Module):
-            state = store.digest_of_model(model)
-            names = {id(module): name for name, module in inside(model).named_modules()}
+        training = False
+        state = [] if isinstance(model, nn.Module) else [Words({}).of(model)]
+        names: dict[int, str] = {}
+        for module in modules_behind(model):
+            state.append(store.digest_of_model(module))
+            training |= any(each.training for each in inside(module).modules())
+            names |= {id(each): name for name, each in inside(module).named_modules()}
         words = Words(names | {id(model): _MODEL})
         settings = words.held(self.method).items()
         return {
@@ -63,15 +84,9 @@ class Asking:
             "arguments": words.of(self.arguments),
             "target": words.of(self.target),
             "model": state,
-            "seed": self.seed,
-            **plan.about(),
+            "training": training,
+            "seed": int(self.seed),
         }
-
-    def keep_form(self, folder: Path) -> None:
-        """Write down how scores are arranged, once."""
-        path = folder / "form.json"
-        if not path.exists():
-            store.write_json(path, {"form": self.form})
 
     def one(self, batch: Any) -> Rows:
         given, labels = map(self._there, self._read(batch))
@@ -82,6 +97,7 @@ class Asking:
         target = self._target(given, labels, options)
         if target is not None:
             options["target"] = target
+        target = options.get("target")
         made = self.method.attribute(given, **options)
         self.form, rows = flattened(made)
         for name, values in rows.items():
@@ -98,9 +114,10 @@ class Asking:
 
     def _there(self, value: Any) -> Any:
         """Where the model is."""
-        if not isinstance(self.model, nn.Module):
+        modules = modules_behind(self.model)
+        if not modules:
             return value
-        device = device_of(self.model)
+        device = device_of(modules[0])
         return map_tensors(lambda t: t.to(device), value)
 
     def _read(self, batch: Any) -> tuple[Any, Tensor | None]:
@@ -129,7 +146,10 @@ class Asking:
         if self.target == LABELS:
             if labels is None:
                 raise wrong(
-                    ValueError, "batches with labels", describe(given), "target='predictions'"
+                    ValueError,
+                    "labels (N,), integers: the last of a tuple, or under the key 'labels'",
+                    describe(given),
+                    "target='predictions'",
                 )
             return labels
         if self.target == _PREDICTIONS:
@@ -137,7 +157,11 @@ class Asking:
             call = make_call(self.model, given, None, *extra)
             args, kwargs = call.bind(call.inputs)
             with torch.no_grad():
-                return as_tensor(replica(self.model)(*args, **kwargs)).argmax(1)
+                output = as_tensor(replica(self.model)(*args, **kwargs))
+            if output.ndim != _CLASSES:
+                got = f"an output {tuple(output.shape)}"
+                raise wrong(ValueError, "outputs (N, C), the largest of C", got, "target=0")
+            return output.argmax(1)
         raise wrong(
             ValueError,
             f"target={LABELS!r}, {_PREDICTIONS!r}, or what `attribute` takes",

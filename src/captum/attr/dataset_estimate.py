@@ -9,7 +9,7 @@ from math import prod
 from typing import Any
 
 from captum._engine.passes import counted
-from captum._engine.plan import Plan, rows_of
+from captum._engine.plan import Plan
 from captum._engine.ranks import World
 from captum.attr.base import Attribution
 from captum.attr.dataset_asking import Asking
@@ -90,7 +90,8 @@ def estimate_dataset(
     >>> found.examples, found.passes, found.bytes
     (100, 50.0, 12.0)
     """
-    return estimated(Asking(method, target, inputs, arguments, 0, kwargs), Plan.of(data, 1))
+    asking = Asking(method, target, inputs, arguments, 0, kwargs)
+    return estimated(asking, Plan.of(data, 1, count=asking.count))
 
 
 def estimated(asking: Asking, plan: Plan) -> Estimate:
@@ -105,14 +106,14 @@ def estimated(asking: Asking, plan: Plan) -> Estimate:
         start = time.perf_counter()
         asking.rows(0, [batch])
         seconds = time.perf_counter() - start
-    count = rows_of(batch)
+    count = asking.count(batch)
     size = sum(prod(t.shape) * t.element_size() for t in rows.values())
     return Estimate(
         plan.examples,
         passed[-1] / count if seen is asking.model else None,
         seconds / count,
         size / count,
-        World.now().size,
+        World.sharing(asking.model).size,
     )
 
 

@@ -11,7 +11,7 @@ from captum._engine import store
 from captum._engine.errors import describe, extra, wrong
 from captum.attr.base import Attribution
 from captum.attr.dataset_asking import LABELS, Asking
-from captum.attr.dataset_store import TARGET
+from captum.attr.dataset_store import TARGET, as_array
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -95,7 +95,11 @@ class _Worker:
         found = {}
         for name, rows in self.asking.rows(place, [given]).items():
             whole = {TARGET: "target", "scores": "scores"}
-            found[whole.get(name, f"scores.{name}")] = rows.numpy()
+            title = whole.get(name, f"scores.{name}")
+            if title in batch:
+                got = f"{title!r} among its columns"
+                raise wrong(ValueError, "data without scores", got, "data.drop_columns(…)")
+            found[title] = as_array(rows)
         return {**batch, **found}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,6 @@ class Attributions(Dataset[Any]):
         self.folder = Path(folder)
         try:
             self.about = manifest_of(self.folder)
-            self.form = store.read_json(self.folder / "form.json")["form"]
         except FileNotFoundError:
             raise wrong(
                 ValueError,
@@ -48,12 +47,16 @@ class Attributions(Dataset[Any]):
             (start, end, path) for start, (end, path) in parts_of(self.folder).items()
         )
         self._complete()
+        # How scores are arranged, in names.
+        self.form = store.about(self._parts[0][2])["form"] if self._parts else None
 
     def __len__(self) -> int:
         return self._parts[-1][1] if self._parts else 0
 
-    def __getitem__(self, index: int) -> Any:
+    def __getitem__(self, index: int | slice) -> Any:
         count = len(self)
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(count))]
         if not -count <= index < count:
             raise IndexError(f"example {index} of {count}")
         index %= count
@@ -101,16 +104,18 @@ class Attributions(Dataset[Any]):
                     f"{flat.shape[1]} of {name!r}",
                     "scores(), or parts()",
                 )
-            names = [f"{name}[{i}]" for i in range(flat.shape[1])]
-            names = ["target"] if name == TARGET else names
-            columns |= dict(zip(names, flat.T.numpy(), strict=True))
+            title = "target" if name == TARGET else name
+            names = [f"{title}[{i}]" for i in range(flat.shape[1])]
+            if name == TARGET and values.ndim == 1:
+                names = [title]
+            columns |= dict(zip(names, as_array(flat.T), strict=True))
         return pandas.DataFrame(columns)
 
     def _joined(self, names: tuple[str, ...] | None = None) -> Rows:
         parts = [
             {k: v for k, v in rows.items() if names is None or k in names} for rows in self.parts()
         ]
-        return {k: torch.cat([rows[k] for rows in parts]) for k in (parts[0] if parts else {})}
+        return joined(parts, "parts(), or found[i]")
 
     def _complete(self) -> None:
         end = 0
@@ -131,10 +136,42 @@ class Attributions(Dataset[Any]):
             )
 
 
+def joined(parts: Sequence[Rows], works: str) -> Rows:
+    """Rows of several batches as one.
+
+    Raises:
+        ValueError: their shapes differ.
+    """
+    found = {}
+    for name in parts[0] if parts else ():
+        values = [rows[name] for rows in parts]
+        shapes = list(dict.fromkeys(tuple(value.shape[1:]) for value in values))
+        if len(shapes) > 1:
+            got = f"shapes {shapes[0]} and {shapes[1]} of {name!r}"
+            raise wrong(ValueError, "scores of the same shape for all examples", got, works)
+        found[name] = torch.cat(values)
+    return found
+
+
+def as_array(values: Tensor) -> Any:
+    """As numpy has it, which has no bfloat16."""
+    return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+
+
 def complete(folder: Path, examples: int) -> None:
-    """Write down how many there are, of data that does not say so before it is read."""
-    if manifest_of(folder)["examples"] is None:
-        store.write_json(folder / _COMPLETE, {"examples": examples})
+    """Write down how many there are, of data that does not say so before it is read.
+
+    Raises:
+        ValueError: there were more or fewer the last time.
+    """
+    if manifest_of(folder)["examples"] is not None:
+        return
+    path = folder / _COMPLETE
+    before = store.read_json(path)["examples"] if path.exists() else examples
+    if before != examples:
+        got = f"{examples}, after {before} the last time"
+        raise wrong(ValueError, f"the data of which {folder} is", got, "another folder")
+    store.write_json(path, {"examples": examples})
 
 
 def flattened(scores: Any) -> tuple[Any, Rows]:
@@ -179,7 +216,10 @@ def summarise(summarizer: Summarizer, rows: Rows, form: Any) -> None:
     """Update statistics with the scores of each example; of each target, where classes are kept."""
     kept = tuple(value for name, value in rows.items() if name != TARGET)
     values = kept[0] if len(form) == 1 else kept
-    if isinstance(summarizer, ClassSummarizer) and TARGET in rows:
-        summarizer.update(values, rows[TARGET].tolist())
-    else:
+    if not isinstance(summarizer, ClassSummarizer):
         summarizer.update_rows(values)
+        return
+    if TARGET not in rows or rows[TARGET].ndim > 1:
+        got = "the same for all" if TARGET not in rows else describe(rows[TARGET])
+        raise wrong(ValueError, "a target for each example, as its class", got, "Summarizer(…)")
+    summarizer.update(values, rows[TARGET].tolist())

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
+from captum._engine import store
 from captum._engine.errors import describe, wrong
 from captum._engine.nest import is_real, tensors
 from captum._engine.per_sample.source import Batch
@@ -104,9 +105,16 @@ def questions(data: Data, device: torch.device, weight: int) -> list[list[Batch]
 
     Every group meets all of the training data. Each process asks all of them.
     """
-    if World.now().size > 1 and not is_single(data):
-        Plan.of(data, 1)  # in the data's order, or refused
+    agree(data)
     return list(groups(data, device, max(1, _HELD_BYTES // max(1, weight))))
+
+
+def agree(data: Data) -> None:
+    """Refuse test examples that are not the same in all processes, or not in the data's order."""
+    world = World.now()
+    if world.size > 1:
+        first = {"first example": data} if is_single(data) else Plan.of(data, 1).looked_at()[1]
+        world.agree({"test examples": store.digest(first)})
 
 
 def is_single(data: Data) -> bool:

@@ -10,12 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from captum._engine import store
 from captum._engine.errors import describe, wrong
-from captum._engine.model import device_of, takes_all_processes
+from captum._engine.model import device_of, inside, takes_all_processes
+from captum._engine.ranks import World
 
 # Puts a checkpoint into the model and returns the learning rate it stands for.
 Load = Callable[[nn.Module, Any], float]
 
+_PREFIXES = ("_orig_mod.", "module.", "_orig_mod.")  # of wrappers, and of one in the other
 _STATE, _RATE = "model_state_dict", "learning_rate"
 
 
@@ -23,7 +26,8 @@ def load_state(model: nn.Module, checkpoint: Any) -> float:
     """Load a state dict, from a file or as it is; its learning rate, or 1.
 
     A checkpoint may also be a dict with "model_state_dict" and "learning_rate". Files are read
-    without running code that they hold; a state dict saved from `nn.DataParallel` fits too.
+    without running code that they hold; wrappers that replicate or compile make no difference,
+    neither the model's nor the one that a state dict was saved from.
     """
     found = checkpoint
     if isinstance(checkpoint, str | Path):
@@ -37,10 +41,10 @@ def load_state(model: nn.Module, checkpoint: Any) -> float:
             "torch.save(model.state_dict(), path)",
         )
     state = found.get(_STATE, found)
-    prefix = "module."
-    if not isinstance(model, nn.DataParallel) and all(k.startswith(prefix) for k in state):
-        state = {key[len(prefix) :]: value for key, value in state.items()}
-    model.load_state_dict(state)
+    for prefix in _PREFIXES:
+        if all(key.startswith(prefix) for key in state):
+            state = {key[len(prefix) :]: value for key, value in state.items()}
+    inside(model).load_state_dict(state)
     return float(found.get(_RATE, 1.0)) if _STATE in found else 1.0
 
 
@@ -102,6 +106,7 @@ class Checkpoints:
             self.rates.append(float(self.load(self.model, each)))
             self._states.append(_copy(self.model))
         self._current = len(self.given) - 1
+        World.now().agree_if_met({"checkpoints": lambda: store.digest(self._states)})
 
     def _put(self, state: Mapping[str, Tensor]) -> None:
         with torch.no_grad():
@@ -110,6 +115,7 @@ class Checkpoints:
 
 
 def _named(model: nn.Module) -> Sequence[tuple[str, Tensor]]:
+    model = inside(model)
     return [*model.named_parameters(), *model.named_buffers()]
 
 

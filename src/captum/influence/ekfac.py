@@ -13,6 +13,7 @@ from captum._engine.nest import first_tensor
 from captum._engine.per_sample.fisher import Fisher
 from captum._engine.per_sample.source import Batch, Factors, GradientSource
 from captum._engine.progress import Progress
+from captum._engine.ranks import together
 from captum.influence.batches import Data, batches
 from captum.influence.checkpoints import Load, load_state
 from captum.influence.losses import LossFunction
@@ -86,6 +87,7 @@ class EKFACInfluence(SolvedInfluence):
     torch.Size([2, 8])
     """
 
+    @together
     def __init__(
         self,
         model: nn.Module,
@@ -128,7 +130,8 @@ class EKFACInfluence(SolvedInfluence):
         if share.expected is not None:
             progress.expect(2 * draws * share.expected)
         with self._opened() as source:
-            first = next(batches(self.hessian_dataloader, self.device))
+            with torch.random.fork_rng(devices=[]):  # a loader draws a seed for its workers
+                first = next(batches(self.hessian_dataloader, self.device))
             (like,) = self._of_drawn(
                 source, first.narrow(0, min(_FEW, len(first))), torch.Generator(), 1
             )
@@ -141,7 +144,7 @@ class EKFACInfluence(SolvedInfluence):
 
     def _drawn(self, source: GradientSource, share: Share, progress: Progress) -> Iterator[Factors]:
         """The gradients of drawn targets, the same ones in every pass, whoever draws them."""
-        for first, block in share.blocks(_BLOCK, lambda start, end: True):
+        for first, block in share.blocks(_BLOCK, lambda start, end: False):
             generator = torch.Generator().manual_seed(self.seed + first)
             for batch in block:
                 for found in self._of_drawn(source, batch, generator, self.draws):
@@ -152,7 +155,7 @@ class EKFACInfluence(SolvedInfluence):
         self, source: GradientSource, batch: Batch, generator: torch.Generator, draws: int
     ) -> Iterator[Factors]:
         with torch.no_grad():
-            output = self.model(*batch.args, **batch.kwargs)
+            output = source.model(*batch.args, **batch.kwargs)
         for _ in range(draws):
             targets = self.draw(output, generator)
             yield source.factors(Batch(batch.args, batch.kwargs, targets))

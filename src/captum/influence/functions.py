@@ -16,12 +16,13 @@ from captum._engine.model import device_of
 from captum._engine.per_sample.curvature import Hessian, inverse_root, lanczos
 from captum._engine.per_sample.source import Factors, GradientSource, Loss
 from captum._engine.progress import Progress
+from captum._engine.ranks import together
 from captum.influence.base import DataInfluence, KMostInfluentialResults
-from captum.influence.batches import Data, loader_of
+from captum.influence.batches import Data, agree, loader_of
 from captum.influence.checkpoints import Checkpoints, Load, load_state
 from captum.influence.losses import LossFunction, summed
 from captum.influence.scoring import rowwise, scored
-from captum.influence.sharing import Share
+from captum.influence.sharing import Share, shared
 
 
 class InfluenceFunctionBase(DataInfluence):
@@ -97,6 +98,7 @@ class IntermediateQuantitiesInfluenceFunction(InfluenceFunctionBase):
     _root: Tensor | None = None  # R, (P, k)
     projection_on_cpu = True
 
+    @together
     def influence(  # type: ignore[override]  # test examples are needed
         self,
         inputs: Data,
@@ -116,6 +118,7 @@ class IntermediateQuantitiesInfluenceFunction(InfluenceFunctionBase):
         Raises:
             ValueError: k below 1; batch normalisation in training mode.
         """
+        agree(inputs)
         queries = self.compute_intermediate_quantities(inputs, test=True, return_on_cpu=False)
         share = Share(self.train_dataloader, self.device)
         with self._opened() as source:
@@ -162,6 +165,7 @@ class IntermediateQuantitiesInfluenceFunction(InfluenceFunctionBase):
         found = found.sum(0, keepdim=True) if aggregate else found
         return found.cpu() if return_on_cpu else found
 
+    @shared
     def _rowwise(
         self, data: Data, of: Callable[[Tensor], Tensor], loss: Loss, show: bool
     ) -> Tensor:
@@ -235,6 +239,7 @@ class NaiveInfluenceFunction(IntermediateQuantitiesInfluenceFunction):
     tensor([0.4000, 6.4000])
     """
 
+    @together
     def __init__(
         self,
         model: nn.Module,
@@ -316,6 +321,7 @@ class ArnoldiInfluenceFunction(IntermediateQuantitiesInfluenceFunction):
     tensor([0.4000, 6.4000])
     """
 
+    @together
     def __init__(
         self,
         model: nn.Module,

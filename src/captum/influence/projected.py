@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import reduce
 from itertools import islice
 from pathlib import Path
@@ -18,10 +18,11 @@ from captum._engine.layers import parameters_of
 from captum._engine.per_sample.sketch import Sketch
 from captum._engine.per_sample.source import Batch, GradientSource, Loss
 from captum._engine.progress import Progress
+from captum._engine.ranks import together
 from captum._engine.shards import InMemory, Kept, Rows, Shards
 from captum._engine.words import Words
 from captum.influence.base import KMostInfluentialResults
-from captum.influence.batches import Data, batches, count
+from captum.influence.batches import Data, agree, batches, count
 from captum.influence.checkpoints import Load, load_state
 from captum.influence.losses import LossFunction
 from captum.influence.scoring import rowwise, scored
@@ -38,6 +39,7 @@ class ProjectedInfluence(TracInCPBase):
     Vectors are kept at length 1, in `dtype`, with their lengths beside them.
     """
 
+    @together
     def __init__(
         self,
         model: nn.Module,
@@ -81,6 +83,7 @@ class ProjectedInfluence(TracInCPBase):
         self._rates: list[float] = []
         self._project(show_progress)
 
+    @together
     def influence(  # type: ignore[override]  # test examples are needed
         self,
         inputs: Data,
@@ -100,6 +103,7 @@ class ProjectedInfluence(TracInCPBase):
         Raises:
             ValueError: k below 1; batch normalisation in training mode.
         """
+        agree(inputs)
         progress = Progress(self.get_name(), show_progress)
         if self._share.expected is not None:
             progress.expect(self._share.expected)
@@ -129,7 +133,8 @@ class ProjectedInfluence(TracInCPBase):
 
         if inputs is not None:
             return of(self._rows_of(inputs, self._loss))
-        return rowwise(self._parts(), of, Progress(), self._share.world)
+        with self._share.world.meeting():
+            return rowwise(self._parts(), of, Progress(), self._share.world)
 
     def compute_intermediate_quantities(self, inputs: Data) -> list[Tensor]:
         """The projected gradients of examples at every checkpoint, (M, D) each.
@@ -164,8 +169,7 @@ class ProjectedInfluence(TracInCPBase):
             for c in range(len(checkpoints)):
                 self._rates.append(checkpoints.use(c))
                 kept = self._opened(c)
-                lacking = None if self.path is None else _lacking(kept)
-                for start, block in share.blocks(_SHARD, lacking):
+                for start, block in share.blocks(_SHARD, None if self.path is None else kept.has):
                     made = [self._rows(batch, self._loss) for batch in block]
                     kept.put(start, {k: torch.cat([rows[k] for rows in made]) for k in made[0]})
                     progress.add(sum(map(len, block)))
@@ -177,7 +181,8 @@ class ProjectedInfluence(TracInCPBase):
         """Where a checkpoint's rows are kept; in a folder, beside what they hang on."""
         if self.path is None:
             return InMemory()
-        first = next(islice(batches(self.train_dataloader, self.device), 1))
+        with torch.random.fork_rng(devices=[]):  # a loader draws a seed for its workers
+            first = next(islice(batches(self.train_dataloader, self.device), 1))
         about = {
             "method": self.get_name(),
             "model": store.digest_of_model(self.model),
@@ -212,11 +217,6 @@ class ProjectedInfluence(TracInCPBase):
         lengths = torch.linalg.vector_norm(vectors, dim=1)
         vectors = vectors / lengths.clamp_min(torch.finfo(lengths.dtype).tiny)[:, None]
         return {_VECTORS: vectors.to(self.dtype), _LENGTHS: lengths, **self._beside(batch)}
-
-
-def _lacking(kept: Kept) -> Callable[[int, int], bool]:
-    """Which parts are still to be made."""
-    return lambda start, end: not kept.has(start, end)
 
 
 def vectors_of(rows: Rows) -> Tensor:
@@ -264,6 +264,7 @@ class TracInCPRandProj(ProjectedInfluence):
     torch.Size([2, 3])
     """
 
+    @together
     def __init__(
         self,
         model: nn.Module,

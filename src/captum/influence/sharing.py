@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any, TypeVar
 
 import torch
 
 from captum._engine.per_sample.source import Batch
-from captum._engine.plan import Plan
+from captum._engine.plan import Missing, Plan
 from captum._engine.ranks import World
 from captum.influence.batches import Data, Slices, batches, count, groups, is_single
 
 _MOST = 1024  # examples between two looks at the data
 _UNKNOWN = 256  # examples of a piece of work, where nobody knows how many there are
 
-Wanted = Callable[[int, int], bool]  # of a block's start and end: whether it is to be made
+Value = TypeVar("Value")
+Has = Callable[[int, int], bool]  # of a block's start and end: whether it is there
+
+
+def shared(method: Callable[..., Value]) -> Callable[..., Value]:
+    """A method that all processes call of a data set; of a single batch each by itself."""
+
+    @wraps(method)
+    def met(self: Any, data: Data, *args: Any, **kwargs: Any) -> Value:
+        with (World() if is_single(data) else World.now()).meeting():
+            return method(self, data, *args, **kwargs)
+
+    return met
 
 
 class Share:
@@ -29,6 +43,9 @@ class Share:
     def __init__(self, data: Data, device: torch.device, world: World | None = None) -> None:
         self.data, self.device = data, device
         self.world = World() if is_single(data) else world or World.now()
+        if self.world.size > 1:
+            about = Plan.of(data, 1).looked_at()[1]
+            self.world.agree({f"{name} of the data": value for name, value in about.items()})
 
     @property
     def expected(self) -> int | None:
@@ -36,27 +53,25 @@ class Share:
         total = None if is_single(self.data) else count(self.data)
         return None if total is None else -(-total // self.world.size)
 
-    def blocks(self, most: int, wanted: Wanted | None = None) -> Iterator[tuple[int, list[Batch]]]:
+    def blocks(self, most: int, has: Has | None = None) -> Iterator[tuple[int, list[Batch]]]:
         """Batches of some `most` examples together, and the number of the first.
 
-        With `wanted`, blocks are the same for any number of processes; without, they are smaller
+        With `has`, blocks are the same for any number of processes; without, they are smaller
         where that gives every process as many examples.
         """
-        if self.world.size == 1 and wanted is None:
+        if self.world.size == 1 and has is None:
             start = 0
             for group in groups(self.data, self.device, most):
                 yield start, group
                 start += sum(map(len, group))
             return
-        rows = self._even(most) if wanted is None else most
+        rows = self._even(most) if has is None else most
         data = self.data
         if isinstance(data, Slices):
             data = Slices(data.dataset, min(data.size, rows))
         plan = Plan.of(data, rows, ordered=self.world.size > 1)
 
-        def mine(number: int, start: int, end: int) -> bool:
-            return self.world.takes(number) and (wanted is None or wanted(start, end))
-
+        mine = Missing(self.world, has or (lambda start, end: False))
         for start, given in plan.chosen(mine):
             yield start, list(batches(iter(given), self.device))
 

@@ -12,7 +12,8 @@ from captum._engine.errors import wrong
 from captum._engine.layers import layer_values, modules_of
 from captum._engine.nest import scored
 from captum._engine.plan import Plan
-from captum._engine.ranks import World
+from captum._engine.ranks import World, together
+from captum._engine.store import digest
 from captum.influence.base import DataInfluence
 from captum.influence.batches import Data, loader_of
 from captum.influence.sinks import TopK
@@ -102,6 +103,7 @@ class SimilarityInfluence(DataInfluence):
         self.similarity_direction = similarity_direction
         self.batch_size = batch_size
 
+    @together
     def influence(  # type: ignore[override]  # test examples are needed
         self,
         inputs: Any,
@@ -125,6 +127,8 @@ class SimilarityInfluence(DataInfluence):
         queries = self._values(inputs, additional_forward_args)
         world = World.sharing(self.module)
         plan = Plan.of(self._loader, 1, ordered=world.size > 1)
+        if world.size > 1:
+            world.agree(plan.looked_at()[1] | {"test examples": digest(inputs)})
         for start, (batch,) in plan.chosen(lambda number, start, end: world.takes(number)):
             there = tuple(batch) if isinstance(batch, list) else batch
             for name, value in self._values(there, additional_forward_args).items():

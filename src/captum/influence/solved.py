@@ -10,9 +10,9 @@ from torch import Tensor
 
 from captum._engine.per_sample.factors import added, inner
 from captum._engine.per_sample.source import Batch, Factors, GradientSource
-from captum._engine.ranks import World
+from captum._engine.ranks import World, together
 from captum.influence.base import KMostInfluentialResults
-from captum.influence.batches import Data, questions
+from captum.influence.batches import Data, is_single, questions
 from captum.influence.functions import InfluenceFunctionBase
 from captum.influence.scoring import rowwise, scored
 from captum.influence.sharing import Share
@@ -28,6 +28,7 @@ class SolvedInfluence(InfluenceFunctionBase):
     def _solver(self, source: GradientSource) -> Callable[[Factors], Factors]:
         """What makes H⁻¹ times every example's gradients."""
 
+    @together
     def influence(  # type: ignore[override]  # test examples are needed
         self,
         inputs: Data,
@@ -78,8 +79,9 @@ class SolvedInfluence(InfluenceFunctionBase):
             show_progress: a progress bar of examples.
         """
         data = self.train_dataloader if inputs is None else inputs
-        share = Share(data, self.device, World() if self._together else None)
-        with self._opened() as source:
+        alone = is_single(data) and not self._together
+        with (World() if alone else World.now()).meeting(), self._opened() as source:
+            share = Share(data, self.device, World() if self._together else None)
             solved = self._solver(source)
 
             def of(batch: Batch) -> Tensor:

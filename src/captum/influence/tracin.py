@@ -14,12 +14,13 @@ from captum._engine.model import device_of
 from captum._engine.per_sample.factors import Whole, added, inner, side_by_side
 from captum._engine.per_sample.source import Batch, Factors, GradientSource
 from captum._engine.progress import Progress
+from captum._engine.ranks import together
 from captum.influence.base import DataInfluence, KMostInfluentialResults
 from captum.influence.batches import Data, batches, loader_of, questions
 from captum.influence.checkpoints import Checkpoints, Load, load_state
 from captum.influence.losses import LossFunction, summed
 from captum.influence.scoring import rowwise, scored
-from captum.influence.sharing import Share
+from captum.influence.sharing import Share, shared
 
 _BLOCK = 4096  # training examples between two changes of the checkpoint
 
@@ -89,6 +90,7 @@ class _ByGradients(TracInCPBase):
         """The parameters that count; all by default."""
         return None
 
+    @together
     def _scores(
         self, inputs: Data, k: int | None, proponents: bool, show: bool, aggregate: bool = False
     ) -> Tensor | KMostInfluentialResults:
@@ -97,7 +99,8 @@ class _ByGradients(TracInCPBase):
         share = Share(self.train_dataloader, self.device)
         with self._checkpoints.opened() as checkpoints:
             weight = source.nbytes * len(checkpoints)
-            asked: Any = [inputs] if aggregate else questions(inputs, self.device, weight)
+            asked: Any = questions(inputs, self.device, weight)
+            asked = [inputs] if aggregate else asked
             if share.expected is not None:
                 progress.expect(share.expected * len(checkpoints) * len(asked))
 
@@ -148,6 +151,7 @@ class _ByGradients(TracInCPBase):
         parts = [inner(query, here) for query in queries]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
+    @shared
     def _self_scores(self, inputs: Data, show: bool) -> Tensor:
         share = Share(self.train_dataloader if inputs is None else inputs, self.device)
         progress = Progress(self.get_name(), show)
@@ -169,6 +173,7 @@ class _ByGradients(TracInCPBase):
     def _source(self) -> GradientSource:
         return GradientSource(self.model, self._loss, self._names())
 
+    @shared
     def _vectors(self, inputs: Data, aggregate: bool) -> Tensor:
         """Gradients times √rate, of all checkpoints side by side: scores are inner products."""
         columns = []

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from captum._engine.errors import describe, wrong
+from captum._engine.model import inside
 from captum._engine.per_sample.factors import Factor, Outer, side_by_side
 from captum._engine.per_sample.source import Batch
 from captum._engine.progress import Progress
@@ -18,7 +19,7 @@ from captum.influence.checkpoints import Load, load_state
 from captum.influence.losses import LossFunction
 from captum.influence.neighbors import ExactNearestNeighbors, NearestNeighbors
 from captum.influence.scoring import rowwise
-from captum.influence.sharing import Share
+from captum.influence.sharing import Share, shared
 from captum.influence.tracin import _ByGradients
 
 
@@ -84,7 +85,11 @@ class TracInCPFast(_ByGradients):
 
     @final_fc_layer.setter
     def final_fc_layer(self, layer: nn.Module | str) -> None:
-        found = dict(self.model.named_modules()).get(layer) if isinstance(layer, str) else layer
+        model = inside(self.model)
+        found: Any = layer
+        if isinstance(layer, str):
+            named = dict(model.named_modules())
+            found = named.get(layer, named.get(layer.removeprefix("module.")))
         weight = getattr(found, "weight", None)
         if not isinstance(found, nn.Module) or not isinstance(weight, nn.Parameter):
             raise wrong(
@@ -94,7 +99,7 @@ class TracInCPFast(_ByGradients):
                 "TracInCPFast(model, model.fc, …)",
             )
         self._layer = found
-        self._weight = [name for name, p in self.model.named_parameters() if p is weight]
+        self._weight = [name for name, p in model.named_parameters() if p is weight]
 
     def _names(self) -> Sequence[str] | None:
         return self._weight
@@ -257,6 +262,7 @@ class TracInCPFastRandProj(TracInCPFast):
         """
         return self._embedded(inputs, self._loss)
 
+    @shared
     def _embedded(self, inputs: Data, loss: Any) -> Tensor:
         columns = []
         source = self._source()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from captum._engine.errors import describe, wrong
 from captum._engine.nest import first_tensor
 from captum._engine.per_sample.source import Batch
+from captum._engine.ranks import together
 from captum._engine.shards import Rows
 from captum.influence.batches import Data
 from captum.influence.checkpoints import Load, load_state
@@ -97,6 +98,7 @@ class TRAK(ProjectedInfluence):
     torch.Size([2, 3])
     """
 
+    @together
     def __init__(
         self,
         model: nn.Module,
@@ -137,7 +139,7 @@ class TRAK(ProjectedInfluence):
 
     def _beside(self, batch: Batch) -> Rows:
         with torch.no_grad():
-            values = self.output_fn(self.model(*batch.args, **batch.kwargs), batch.targets)
+            values = self.output_fn(self._source.model(*batch.args, **batch.kwargs), batch.targets)
         return {_OUTPUTS: values}
 
     def _products(self) -> list[Tensor]:

@@ -19,7 +19,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from captum._engine.errors import describe, wrong
-from captum._engine.model import has_recurrent_layer, mixes_rows
+from captum._engine.model import has_recurrent_layer, inside, mixes_rows
 from captum._engine.nest import map_tensors, tensors
 from captum._engine.per_sample.factors import Factor, Whole
 from captum._engine.per_sample.uses import Uses
@@ -82,7 +82,8 @@ class GradientSource:
     """
 
     def __init__(self, model: nn.Module, loss: Loss, names: Sequence[str] | None = None) -> None:
-        self.model, self.loss = model, loss
+        self.model, self.loss = inside(model), loss
+        model = self.model
         every = dict(model.named_parameters())
         self.parameters = {name: every[name] for name in (names if names is not None else every)}
         # Parameter -> why it is asked one example at a time. What was found of a model is kept.
