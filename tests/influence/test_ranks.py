@@ -3,9 +3,10 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from captum.attr import LayerIntegratedGradients
+from captum.attr import LayerGradientShap, LayerIntegratedGradients
 from captum.concept import TCAV, Concept
 from captum.influence import (
     TRAK,
@@ -174,3 +175,125 @@ def test_what_cannot_be_shared_says_so_in_every_process(tmp_path):
         told = (tmp_path / f"{rank}.txt").read_text()
         assert told.count("share the work by themselves") == 2
         assert "the same examples of concepts" in told
+
+
+class Normed(nn.Module):
+    """Has buffers, which a pass of DistributedDataParallel would send."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.n, self.b = nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.b(self.n(self.a(x)).relu())
+
+
+def wrapped(model, state):
+    """Influence under a wrapper; of few examples, so that not all processes make as many passes."""
+    few, test = DataLoader(TensorDataset(*data()[:9]), 1), data()[40:43]
+    layer = getattr(model, "module", model).b
+    return [
+        TracInCP(model, few, [state], loss_fn=LOSS).influence(test),
+        TracInCP(model, few, [state], layers=["b"], loss_fn=LOSS).self_influence(),
+        TracInCPFast(model, layer, few, [state], loss_fn=LOSS).influence(test),
+        TRAK(model, few, [state], projection_dim=4).influence(test),
+        EKFACInfluence(model, few, state, loss_fn=LOSS).influence(test),
+        ConjugateGradientInfluence(model, few, state, loss_fn=LOSS, damping=1).influence(test),
+    ]
+
+
+def _wrapped(rank, size):
+    plain = Normed().double().eval()
+    truth = wrapped(plain, plain.state_dict())
+    model = DistributedDataParallel(Normed().double().eval())
+    for state in (plain.state_dict(), model.state_dict()):
+        for a, b in zip(wrapped(model, state), truth, strict=True):
+            assert torch.allclose(a, b, rtol=1e-6, atol=1e-9)
+
+
+def test_a_replicated_model_is_the_one_inside():
+    together(2, _wrapped)
+
+
+def _mistaken(rank, size, folder):
+    """What goes wrong in one process, or differs, is told to all and leaves no trace."""
+    model, train = net(), data()
+    states, test = [model.state_dict()], train[40:43]
+    truth = TracInCP(model, train, states, loss_fn=LOSS)
+    good = truth.influence(test)
+
+    def failing(output, labels):
+        if rank == 1:
+            raise KeyError("a label")
+        return LOSS(output, labels)
+
+    for bad in (
+        lambda: TracInCP(model, train, states, loss_fn=failing).influence(test),
+        lambda: TracInCP(model, train, states, loss_fn=failing).self_influence(),
+        lambda: EKFACInfluence(model, train, states[0], loss_fn=failing),
+        lambda: TracInCPRandProj(model, train, states, loss_fn=failing, projection_dim=4),
+    ):
+        kind, words = (KeyError, "a label") if rank == 1 else (RuntimeError, "lost another")
+        with pytest.raises(kind, match=words):
+            bad()
+        assert torch.equal(truth.influence(test), good), "the next call is not disturbed"
+
+    x, y = train.tensors
+    part = TensorDataset(x[rank::2], y[rank::2])
+    other = {key: value + rank for key, value in states[0].items()}
+    trak = TRAK(model, DataLoader(train, 4), states, projection_dim=4)
+    shuffled = DataLoader(train, 4, shuffle=True)
+    some = [Concept(i, f"c{i}", (x[:9] + i).split(4)) for i in range(2)]
+    for bad, words in (
+        (lambda: truth.influence((x[rank : rank + 3], y[:3])), "another test examples"),
+        (lambda: TracInCP(model, part, states, loss_fn=LOSS).influence(test), "of the data"),
+        (lambda: TracInCP(model, train, [other], loss_fn=LOSS).influence(test), "checkpoints"),
+        (lambda: trak.influence(shuffled), "the data's order"),
+        (lambda: TCAV(model, ["0"]).interpret(x[rank:9], [some], target=0), "another inputs"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            bad()
+    assert torch.equal(truth.influence(test), good)
+
+    def projected(batch_size):
+        loader = DataLoader(many, batch_size)
+        return TracInCPRandProj(
+            model, loader, states, loss_fn=LOSS, projection_dim=4, path=folder / "p"
+        ).influence(test)
+
+    torch.manual_seed(0)
+    many = TensorDataset(torch.randn(5000, 4).double(), torch.arange(5000) % 3)
+    first = projected(256)
+    with pytest.raises(ValueError, match="a folder for these results|in one file of"):
+        projected(300)
+    assert torch.equal(projected(256), first), "a mistake writes nothing"
+
+    torch.manual_seed(rank)
+    drawn = TCAV(model, ["0"], layer_attr_method=LayerGradientShap(model, model[0]))
+    found = drawn.interpret(x[:9], [some], target=0, baselines=x[20:30])["0-1"]["0"]["magnitude"]
+    torch.save(found, folder / f"drawn-{rank}.pt")
+
+
+def test_mistakes_are_told_to_all(tmp_path):
+    together(2, _mistaken, tmp_path)
+    one, two = (torch.load(tmp_path / f"drawn-{rank}.pt") for rank in (0, 1))
+    assert torch.equal(one, two)
+
+
+def test_nothing_to_ask_and_nothing_to_ask_of():
+    model, train = net(), data()
+    states = [model.state_dict()]
+    empty = TensorDataset(*train[:0])
+    with pytest.raises(ValueError, match="at least one training example"):
+        TracInCP(model, empty, states, loss_fn=LOSS).influence(train[:2])
+    with pytest.raises(ValueError, match="at least one test example"):
+        TracInCP(model, train, states, loss_fn=LOSS).influence(train[:0])
+
+
+def test_loaders_leave_the_global_generator_alone():
+    model, loader = net(), DataLoader(data(), 4)
+    before = torch.get_rng_state()
+    EKFACInfluence(model, loader, model.state_dict(), loss_fn=LOSS).influence(data()[:2])
+    TracInCP(model, loader, [model.state_dict()], loss_fn=LOSS).influence(DataLoader(data(), 4))
+    assert torch.equal(before, torch.get_rng_state())

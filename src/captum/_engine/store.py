@@ -129,7 +129,8 @@ def digest(*values: Any) -> str:
             # A shard: all processes, which all ask, have the whole one.
             tensor = value.full_tensor() if hasattr(value, "full_tensor") else value
             made.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-            made.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+            flat = tensor.detach().cpu().reshape(-1).contiguous()
+            made.update(flat.view(torch.uint8).numpy().tobytes())
         elif isinstance(value, Mapping):
             add([*value, *value.values()])
         elif isinstance(value, tuple | list):

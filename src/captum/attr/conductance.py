@@ -15,7 +15,7 @@ from captum._engine.call import baselines as baselines_of
 from captum._engine.errors import describe, wrong
 from captum._engine.evaluate import Engine
 from captum._engine.explained import Neuron
-from captum._engine.model import Model
+from captum._engine.model import Model, takes_all_processes
 from captum._engine.nest import Tensors, is_real
 from captum._engine.paths import nodes, points, straight, wide
 from captum._engine.progress import Progress
@@ -338,6 +338,13 @@ class NeuronConductance(NeuronAttribution, GradientAttribution):
             TypeError: integer inputs, which have no way from a baseline.
             ValueError: the layer does not run, or the selector does not fit its value.
         """
+        if takes_all_processes(self.forward_func):
+            raise wrong(
+                ValueError,
+                "a model whose parameters are here: this takes second gradients",
+                "shards of parameters",
+                "the plain model, or NeuronIntegratedGradients",
+            )
         neuron = self._neuron(neuron_selector, attribute_to_neuron_input)
         progress = Progress(self.get_name(), show_progress)
         with self._open(

@@ -17,7 +17,7 @@ from captum._engine.errors import wrong
 from captum._engine.layers import modules_of
 from captum._engine.model import device_of
 from captum._engine.nest import map_tensors, tensors
-from captum._engine.ranks import World
+from captum._engine.ranks import World, together
 from captum.attr.base import LayerAttribution
 from captum.attr.input_x_gradient import LayerGradientXActivation
 from captum.concept.activations import Activations, flattened
@@ -94,6 +94,7 @@ class TCAV(ConceptInterpreter):
         self.cavs: dict[str, dict[str, CAV]] = defaultdict(dict)
         self._keys: dict[tuple[str, str], str] = {}
 
+    @together
     def interpret(  # type: ignore[override]  # the concepts are needed
         self,
         inputs: Any,
@@ -184,6 +185,7 @@ class TCAV(ConceptInterpreter):
         names = [concept.name for concept in concepts]
         return ConceptTest(names, list(self.layers), scores, random, chances, corrected)
 
+    @together
     def compute_cavs(
         self,
         experimental_sets: Sequence[Sequence[Concept]],
@@ -242,10 +244,12 @@ class TCAV(ConceptInterpreter):
                 self.cavs[name][layer] = found
         return missing, {concept: list(missing) for concept in concepts if missing}
 
+    @together
     def generate_all_activations(self) -> None:
         """Make the activations of all concepts that were seen so far."""
         self.activations.of_all(sorted(self.concepts, key=lambda concept: concept.identifier))
 
+    @together
     def generate_activations(self, concept_layers: Mapping[Concept, Sequence[str]]) -> None:
         """Make the activations of concepts.
 
@@ -254,6 +258,7 @@ class TCAV(ConceptInterpreter):
         """
         self.activations.of_all(list(concept_layers))
 
+    @together
     def generate_activation(self, layers: str | Sequence[str], concept: Concept) -> None:
         """Make the activations of a concept.
 
@@ -311,9 +316,12 @@ class TCAV(ConceptInterpreter):
     ) -> dict[str, Tensor]:
         """What stands for the slopes at every layer, (N, F); processes share the inputs."""
         world = World.sharing(self.model)
+        if world.size > 1:
+            world.agree({"inputs": store.digest(inputs, target, args)})
         count = _rows(inputs, target, args, kwargs) if world.size > 1 else None
-        if count is None:
-            return self._own_slopes(inputs, target, args, kwargs)
+        if count is None:  # one process's are taken, should they be drawn
+            own = self._own_slopes(inputs, target, args, kwargs)
+            return {layer: world.lead(own[layer]) for layer in self.layers}
         mine = world.own(count)
         parts: dict[str, list[tuple[int, Tensor]]] = {layer: [] for layer in self.layers}
         if mine.start < mine.stop:

@@ -69,7 +69,9 @@ class Slices:
 def batches(data: Data, device: torch.device) -> Iterator[Batch]:
     """The batches of a loader, or a single one: small ones put together, large ones cut."""
     waiting: list[Batch] = []
-    for given in [data] if is_single(data) else data:
+    with torch.random.fork_rng(devices=[]):  # a loader draws a seed for its workers
+        rest = iter([data] if is_single(data) else data)
+    for given in rest:
         batch = as_batch(given).to(device)
         size = _size(batch)
         if waiting and (
@@ -106,7 +108,10 @@ def questions(data: Data, device: torch.device, weight: int) -> list[list[Batch]
     Every group meets all of the training data. Each process asks all of them.
     """
     agree(data)
-    return list(groups(data, device, max(1, _HELD_BYTES // max(1, weight))))
+    found = list(groups(data, device, max(1, _HELD_BYTES // max(1, weight))))
+    if not any(map(len, found)):
+        raise wrong(ValueError, "at least one test example", "none", "(inputs, labels)")
+    return found
 
 
 def agree(data: Data) -> None:

@@ -130,8 +130,7 @@ class EKFACInfluence(SolvedInfluence):
         if share.expected is not None:
             progress.expect(2 * draws * share.expected)
         with self._opened() as source:
-            with torch.random.fork_rng(devices=[]):  # a loader draws a seed for its workers
-                first = next(batches(self.hessian_dataloader, self.device))
+            first = next(batches(self.hessian_dataloader, self.device))
             (like,) = self._of_drawn(
                 source, first.narrow(0, min(_FEW, len(first))), torch.Generator(), 1
             )

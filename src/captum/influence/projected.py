@@ -181,8 +181,7 @@ class ProjectedInfluence(TracInCPBase):
         """Where a checkpoint's rows are kept; in a folder, beside what they hang on."""
         if self.path is None:
             return InMemory()
-        with torch.random.fork_rng(devices=[]):  # a loader draws a seed for its workers
-            first = next(islice(batches(self.train_dataloader, self.device), 1))
+        first = next(islice(batches(self.train_dataloader, self.device), 1))
         about = {
             "method": self.get_name(),
             "model": store.digest_of_model(self.model),

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from captum._engine.errors import wrong
 from captum._engine.per_sample.source import Batch
 from captum._engine.plan import Missing, Plan
 from captum._engine.ranks import World
@@ -42,9 +43,11 @@ class Share:
 
     def __init__(self, data: Data, device: torch.device, world: World | None = None) -> None:
         self.data, self.device = data, device
+        if not is_single(data) and count(data) == 0:
+            raise wrong(ValueError, "at least one training example", "none", "a longer data set")
         self.world = World() if is_single(data) else world or World.now()
         if self.world.size > 1:
-            about = Plan.of(data, 1).looked_at()[1]
+            about = Plan.of(data, 1).looked_at()[1] | {"examples": count(data)}
             self.world.agree({f"{name} of the data": value for name, value in about.items()})
 
     @property

@@ -141,7 +141,7 @@ _REMEDIES = {
     ),
     "RegisterPostBackwardFunction": (
         "a model that fully_shard has wrapped, whose way back is its own",
-        "LRP on the plain model, or DeepLift, which works on a sharded one",
+        "the plain model; or gradients and perturbations, which work on a sharded one",
     ),
     "CompiledFunction": ("a function that torch.compile has compiled", "the function uncompiled"),
 }
