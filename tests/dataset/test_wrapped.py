@@ -119,6 +119,62 @@ def test_on_two_processes(tmp_path, kind):
     assert torch.equal(again.scores(), made["stored"])
 
 
+def _in_layers(rank, size, folder):
+    """Sharded layer by layer; and after a pass alone, when the outermost parameters are whole."""
+    from torch.distributed.fsdp import fully_shard
+
+    model, root = net(), fully_shard(net())
+    for layer in (model[0], model[3]):
+        fully_shard(layer)
+    fully_shard(model)
+    rules = {"LRP", "DeepLIFT"}
+    torch.save(scores(model, model, but=rules), folder / f"{rank}.pt")
+    for name in sorted(rules):
+        with pytest.raises(ValueError, match=r"(?s)fully_shard has wrapped.*the plain model"):
+            METHODS[name](model, model).attribute(pictures(), target=1)
+    conductance = attr.NeuronConductance(model, model[0])
+    with pytest.raises(ValueError, match="the plain model"):
+        conductance.attribute(pictures(), (0, 0, 0), target=1)
+    root(pictures())
+    assert not any(hasattr(p, "full_tensor") for p in root.parameters())
+    data = pictures().split(2)  # three blocks: one process has one more
+    method = attr.Saliency(root)
+    stored = attr.attribute_dataset(method, data, folder / "root", target=1, block=2)
+    torch.save(stored.scores(), folder / f"root-{rank}.pt")
+    with pytest.raises(ValueError, match="parameters are here"):
+        TracInCP(root, TensorDataset(*pictures().split(1)), [{}])
+
+
+def _in_functions(rank, size, folder):
+    """A function that runs a wrapper; and one wrapper around another."""
+    plain = net()
+    plain.register_buffer("kept", torch.zeros(1), persistent=False)
+    model = DistributedDataParallel(plain)
+    method = attr.Saliency(lambda x: model(x) * 2)
+    attr.attribute_dataset(method, pictures().split(2), folder / "f", target=1, block=2)
+    compiled = torch.compile(model, backend="eager")
+    if rank == 0:  # alone: nobody is waited for
+        for made in (attr.Saliency, attr.IntegratedGradients, attr.FeatureAblation):
+            made(compiled).attribute(pictures(), target=1)
+
+
+def test_sharded_layer_by_layer(tmp_path):
+    together(2, _in_layers, tmp_path)
+    plain = net()
+    for rank in range(2):
+        made = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        for name, values in scores(plain, plain, but={"LRP", "DeepLIFT"}).items():
+            assert torch.allclose(made[name], values, atol=1e-5), name
+        root = torch.load(tmp_path / f"root-{rank}.pt", weights_only=True)
+        assert torch.allclose(root, attr.Saliency(plain).attribute(pictures(), 1), atol=1e-5)
+
+
+def test_wrappers_in_functions_and_in_each_other(tmp_path):
+    together(2, _in_functions, tmp_path)
+    truth = 2 * attr.Saliency(net()).attribute(pictures(), target=1)
+    assert torch.allclose(attr.Attributions(tmp_path / "f").scores(), truth, atol=1e-5)
+
+
 @pytest.mark.parametrize("away", ["0", "3", "5", "035"])
 def test_parameters_that_are_fetched_when_needed(tmp_path, away):
     """A device map of accelerate, with layers on the disk."""

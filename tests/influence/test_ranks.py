@@ -265,7 +265,7 @@ def _mistaken(rank, size, folder):
     torch.manual_seed(0)
     many = TensorDataset(torch.randn(5000, 4).double(), torch.arange(5000) % 3)
     first = projected(256)
-    with pytest.raises(ValueError, match="a folder for these results|in one file of"):
+    with pytest.raises(ValueError, match=r"a folder for these results|in one file of"):
         projected(300)
     assert torch.equal(projected(256), first), "a mistake writes nothing"
 
