@@ -92,23 +92,23 @@ class World:
 
     def agree(self, about: Mapping[str, Any]) -> None:
         """Refuse what is not the same in all processes, in all of them."""
-        every = self.every(dict(about))
-        other = sorted(
-            {key for each in every for key in each if each[key] != every[0].get(key, each[key])}
-        )
+        every = self.every({key: str(value) for key, value in about.items()})
+        values = {
+            key: list(dict.fromkeys(each.get(key, "none") for each in every)) for key in about
+        }
+        other = [f"{key} ({', '.join(found[:3])})" for key, found in values.items() if found[1:]]
         if other:
-            first = [f"{key} ({', '.join(str(each.get(key)) for each in every)})" for key in other]
             raise wrong(
                 ValueError,
                 "the same in all processes, which share the work by themselves",
-                f"another {'; '.join(first)}",
+                f"another {'; '.join(other)}",
                 "the same model and the same data, whole, in every process",
             )
 
-    def agree_if_met(self, about: Mapping[str, Callable[[], Any]]) -> None:
-        """The same inside a meeting, and nothing outside of one."""
-        if self.size > 1 and _meeting.get() is not None:
-            self.agree({name: made() for name, made in about.items()})
+    @property
+    def met(self) -> bool:
+        """Whether this is inside a meeting of several."""
+        return self.size > 1 and _meeting.get() is not None
 
     def wait(self) -> None:
         """Until all processes are here.

@@ -106,7 +106,9 @@ class Checkpoints:
             self.rates.append(float(self.load(self.model, each)))
             self._states.append(_copy(self.model))
         self._current = len(self.given) - 1
-        World.now().agree_if_met({"checkpoints": lambda: store.digest(self._states)})
+        world = World.now()
+        if world.met:
+            world.agree({"checkpoints": store.digest(self._states)})
 
     def _put(self, state: Mapping[str, Tensor]) -> None:
         with torch.no_grad():
