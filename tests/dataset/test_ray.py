@@ -15,6 +15,7 @@ from captum.attr import (
     attribute_dataset,
     attribute_ray_dataset,
 )
+from captum.attr.dataset_ray import _Worker
 
 # Of Ray's own settings.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -110,3 +111,13 @@ def test_refused(runtime):
     words = ray.data.from_items([{"id": "a", "word": "b"}])
     with pytest.raises(Exception, match="columns of numbers"):
         attribute_ray_dataset(made(), words, 0).take_all()
+
+
+def test_columns_that_are_there_stay():
+    worker = _Worker(Saliency(net()), 0, lambda batch: batch["x"], None, 0, {})
+    x = np.zeros((2, 4), np.float32)
+    assert set(worker({"x": x})) == {"x", "scores"}
+    with pytest.raises(ValueError, match="'scores' among its columns"):
+        worker({"x": x, "scores": x})
+    half = _Worker(Saliency(net().bfloat16()), 0, lambda batch: batch["x"].bfloat16(), None, 0, {})
+    assert half({"x": x})["scores"].dtype == np.float32
