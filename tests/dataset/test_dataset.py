@@ -187,6 +187,14 @@ def test_arguments_of_a_batch(tmp_path):
     assert estimate_dataset(method, batches, "predictions", **read).examples == 50
 
 
+def test_what_is_explained_is_made_once_to_count_and_once_to_explain(tmp_path):
+    made = []
+    read = {"inputs": lambda batch: (made.append(len(batch[0])), batch[0])[1]}
+    given = [(part,) for part in data().tensors[0].split(8)]
+    attribute_dataset(Saliency(net()), iter(given), tmp_path / "stream", target=0, **read)
+    assert len(made) <= 2 * len(given)
+
+
 def test_draws_hang_on_the_place_not_on_the_run(tmp_path):
     """The same with a gap to fill, and whatever the global generator says."""
     method = NoiseTunnel(GradientShap(net()))

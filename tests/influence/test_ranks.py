@@ -173,8 +173,8 @@ def test_what_cannot_be_shared_says_so_in_every_process(tmp_path):
     together(2, _refused, tmp_path)
     for rank in range(2):
         told = (tmp_path / f"{rank}.txt").read_text()
-        assert told.count("share the work by themselves") == 2
-        assert "the same examples of concepts" in told
+        assert told.count("share the work by themselves") == 3
+        assert "another examples of concepts" in told
 
 
 class Normed(nn.Module):
@@ -297,3 +297,17 @@ def test_loaders_leave_the_global_generator_alone():
     EKFACInfluence(model, loader, model.state_dict(), loss_fn=LOSS).influence(data()[:2])
     TracInCP(model, loader, [model.state_dict()], loss_fn=LOSS).influence(DataLoader(data(), 4))
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_questions_together_are_read_once_for_each_checkpoint():
+    model, read = net(), []
+
+    class Counted(TensorDataset):
+        def __getitem__(self, index):
+            read.append(index)
+            return super().__getitem__(index)
+
+    states = [model.state_dict()] * 2
+    tracin = TracInCP(model, data(), states, loss_fn=LOSS)
+    tracin.influence(DataLoader(Counted(*data()[:5]), 2), aggregate=True)
+    assert sorted(read) == sorted([*range(5), *range(5)])

@@ -201,7 +201,10 @@ def test_dict_batches_of_different_lengths():
             lambda m, d, t, s: TracInCP(m, d, s, rated, loss_fn=LOSS).influence((t[0],)),
             "a batch: a tuple of inputs and labels",
         ),
-        (lambda m, d, t, s: TracInCPFast(m, "fc", d, s, rated, loss_fn=LOSS), "a linear layer of"),
+        (
+            lambda m, d, t, s: TracInCPFast(m, "fc", d, s, rated, loss_fn=LOSS),
+            "modules of the model, or names",
+        ),
         (
             lambda m, d, t, s: TracInCPFastRandProj(
                 m, "3", d, s, rated, loss_fn=LOSS, projection_dim=0

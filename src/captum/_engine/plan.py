@@ -55,8 +55,6 @@ class Plan:
         count = count or rows_of
         if isinstance(data, Tensor | str | Mapping) or not isinstance(data, Iterable):
             raise wrong(TypeError, "a DataLoader or batches", describe(data), "DataLoader(data)")
-        if isinstance(data, list):
-            data = [batch for batch in data if not _empty(batch, count)]
         if not isinstance(data, DataLoader) or isinstance(data.dataset, IterableDataset):
             return cls(data, block, count=count)
         numbers: Any = data.sampler if data.batch_sampler is None else data.batch_sampler
@@ -104,9 +102,10 @@ class Plan:
                 first = next(rest, None)
                 if not self.rereads:
                     plan = replace(self, data=chain([first], rest))
-        if first is None:
+        examples = self.examples
+        if first is None or examples == 0:
             raise wrong(ValueError, "at least one example", "none", "DataLoader(data)")
-        about = {"examples": self.examples, "block": self.block, "batches": self.order}
+        about = {"examples": examples, "block": self.block, "batches": self.order}
         return plan, about | {"first example": store.digest(first)}
 
     def peek(self) -> Any:
@@ -122,7 +121,8 @@ class Plan:
         if self.places:
             return next(self._by_place([(0, self.places[:1])]))[1][0]
         for batch in self.data if self.places is None else ():
-            return batch
+            if self.count(batch):
+                return batch
         raise wrong(ValueError, "at least one example", "none", "DataLoader(data)")
 
     def chosen(self, wanted: Wanted) -> Iterator[tuple[int, list[Any]]]:
@@ -130,16 +130,16 @@ class Plan:
         if self.places is not None:
             yield from self._by_place(self.ahead(wanted))
             return
-        for number, (start, part) in enumerate(_blocks(self.data, self.count, self.block)):
-            if wanted(number, start, start + sum(map(self.count, part))):
+        for number, (start, end, part) in enumerate(_blocks(self.data, self.count, self.block)):
+            if wanted(number, start, end):
                 yield start, part
 
     def ahead(self, wanted: Wanted) -> list[tuple[int, list[list[int]]]]:
         """The start of each block that is wanted, and the numbers of its batches' examples."""
         return [
             (start, part)
-            for number, (start, part) in enumerate(_blocks(self.places or (), len, self.block))
-            if wanted(number, start, start + sum(map(len, part)))
+            for number, (start, end, part) in enumerate(_blocks(self.places or (), len, self.block))
+            if wanted(number, start, end)
         ]
 
     def _by_place(
@@ -192,24 +192,22 @@ def _listed(numbers: Any) -> list[Any]:
     return list(numbers) if isinstance(numbers, Iterable) else [numbers]
 
 
-def _empty(batch: Any, count: Callable[[Any], int]) -> bool:
-    return any(True for _ in tensors(batch)) and count(batch) == 0
-
-
 def _blocks(
     batches: Iterable[Any], count: Callable[[Any], int], block: int
-) -> Iterator[tuple[int, list[Any]]]:
-    start, rows, part = 0, 0, []
+) -> Iterator[tuple[int, int, list[Any]]]:
+    """The start, the end and the batches of each; without batches that have no examples."""
+    start = end = 0
+    part: list[Any] = []
     for batch in batches:
-        if not count(batch):
-            continue
-        part.append(batch)
-        rows += count(batch)
-        if rows >= block:
-            yield start, part
-            start, rows, part = start + rows, 0, []
+        rows = count(batch)
+        if rows:
+            part.append(batch)
+            end += rows
+        if end - start >= block:
+            yield start, end, part
+            start, part = end, []
     if part:
-        yield start, part
+        yield start, end, part
 
 
 def _only(loader: DataLoader[Any], places: list[list[int]]) -> DataLoader[Any]:

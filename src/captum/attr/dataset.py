@@ -163,7 +163,7 @@ def _made(asking: Asking, plan: Plan, wanted: Wanted, show: bool) -> Iterator[tu
         with passes.watched():
             rows = asking.rows(start, batches)
         yield start, rows
-        progress.add(sum(map(asking.count, batches)))
+        progress.add(len(next(iter(rows.values()))))
     progress.close()
 
 

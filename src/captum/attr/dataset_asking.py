@@ -48,6 +48,7 @@ class Asking:
                 describe(self.method),
                 "attribute_dataset(IntegratedGradients(model), loader, 'scores')",
             )
+        self._modules = modules_behind(self.model)
 
     def rows(self, start: int, batches: list[Any]) -> Rows:
         """The scores of some batches, and their targets."""
@@ -69,7 +70,7 @@ class Asking:
         training = False
         state = [] if isinstance(model, nn.Module) else [Words({}).of(model)]
         names: dict[int, str] = {}
-        for module in modules_behind(model):
+        for module in self._modules:
             state.append(store.digest_of_model(module))
             training |= any(each.training for each in inside(module).modules())
             names |= {id(each): name for name, each in inside(module).named_modules()}
@@ -114,10 +115,9 @@ class Asking:
 
     def _there(self, value: Any) -> Any:
         """Where the model is."""
-        modules = modules_behind(self.model)
-        if not modules:
+        if not self._modules:
             return value
-        device = device_of(modules[0])
+        device = device_of(self._modules[0])
         return map_tensors(lambda t: t.to(device), value)
 
     def _read(self, batch: Any) -> tuple[Any, Tensor | None]:

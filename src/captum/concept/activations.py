@@ -58,13 +58,7 @@ class Activations:
             keys.append(store.digest(state, ",".join(sorted(self.layers)), self.inputs, batches))
             if world.takes(number) and keys[-1] not in self._known:
                 own.append((number, self._found(concept, keys[-1], batches)))
-        if any(other != keys for other in world.every(keys)):
-            raise wrong(
-                ValueError,
-                "the same examples of concepts in all processes",
-                "others in some of them",
-                "loaders that do not shuffle",
-            )
+        world.agree({"examples of concepts": store.digest(keys)})
         # What was made of another model will not be asked for again.
         self._known = {key: known for key, known in self._known.items() if known[0] == state}
         for name in self.layers:

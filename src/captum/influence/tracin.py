@@ -16,7 +16,7 @@ from captum._engine.per_sample.source import Batch, Factors, GradientSource
 from captum._engine.progress import Progress
 from captum._engine.ranks import together
 from captum.influence.base import DataInfluence, KMostInfluentialResults
-from captum.influence.batches import Data, batches, loader_of, questions
+from captum.influence.batches import Data, agree, batches, loader_of, questions
 from captum.influence.checkpoints import Checkpoints, Load, load_state
 from captum.influence.losses import LossFunction, summed
 from captum.influence.scoring import rowwise, scored
@@ -99,8 +99,9 @@ class _ByGradients(TracInCPBase):
         share = Share(self.train_dataloader, self.device)
         with self._checkpoints.opened() as checkpoints:
             weight = source.nbytes * len(checkpoints)
-            asked: Any = questions(inputs, self.device, weight)
-            asked = [inputs] if aggregate else asked
+            if aggregate:
+                agree(inputs)
+            asked: Any = [inputs] if aggregate else questions(inputs, self.device, weight)
             if share.expected is not None:
                 progress.expect(share.expected * len(checkpoints) * len(asked))
 

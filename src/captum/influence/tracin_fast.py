@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from captum._engine.errors import describe, wrong
+from captum._engine.layers import modules_of
 from captum._engine.model import inside
 from captum._engine.per_sample.factors import Factor, Outer, side_by_side
 from captum._engine.per_sample.source import Batch
@@ -85,18 +86,15 @@ class TracInCPFast(_ByGradients):
 
     @final_fc_layer.setter
     def final_fc_layer(self, layer: nn.Module | str) -> None:
-        model = inside(self.model)
-        found: Any = layer
-        if isinstance(layer, str):
-            named = dict(model.named_modules())
-            found = named.get(layer, named.get(layer.removeprefix("module.")))
+        model, works = inside(self.model), "TracInCPFast(model, model.fc, …)"
+        (found,) = modules_of(model, layer, works).values()
         weight = getattr(found, "weight", None)
-        if not isinstance(found, nn.Module) or not isinstance(weight, nn.Parameter):
+        if not isinstance(weight, nn.Parameter):
             raise wrong(
                 ValueError,
                 "a linear layer of the model, or its name",
                 describe(layer),
-                "TracInCPFast(model, model.fc, …)",
+                works,
             )
         self._layer = found
         self._weight = [name for name, p in model.named_parameters() if p is weight]
